@@ -1,0 +1,5 @@
+"""The command `tidegate`."""
+
+
+def main() -> None:
+    """Entry point."""

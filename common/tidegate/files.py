@@ -1,0 +1,128 @@
+"""Durable file operations: temporary file, sync, rename, sync of the folder. Knows no format.
+
+`Durability` counts the syncs, so that a benchmark can print them, and turns them off for
+one (`TIDEGATE_NO_SYNC=1`, for benchmarks on tmpfs and for nothing else).
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tidegate.errors import BusyError, DiskFullError, HostError, TidegateError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class _SyncCounter:
+    """How often this process synced; `enabled` is False only under TIDEGATE_NO_SYNC."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.enabled = os.environ.get("TIDEGATE_NO_SYNC") != "1"
+
+
+SYNCS = _SyncCounter()
+
+
+def sync_fd(fd: int) -> None:
+    SYNCS.count += 1
+    if SYNCS.enabled:
+        os.fsync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync of a folder: the names in it are on the disk afterwards."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync_fd(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_filesystem(folder: Path) -> None:
+    """syncfs: everything written to the file system of `folder` is on the disk afterwards (one call for many files)."""
+    import ctypes
+
+    SYNCS.count += 1
+    if not SYNCS.enabled:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(fd)
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture."""
+    fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        try:
+            os.fchmod(fd, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            sync_fd(fd)
+        finally:
+            os.close(fd)
+        Path(temporary).rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def make_folders(folder: Path, *, mode: int = 0o755) -> None:
+    """Create `folder` with its parents and sync the parent of each one that is new."""
+    missing = []
+    current = folder
+    while not current.exists():
+        missing.append(current)
+        current = current.parent
+    for new in reversed(missing):
+        new.mkdir(mode=mode, exist_ok=True)
+        sync_folder(new.parent)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    for folder in sorted(set(folders)):
+        sync_folder(folder)
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path, *, busy: str, wait_seconds: float = 0.0, error: type[TidegateError] = BusyError
+) -> Iterator[None]:
+    """Hold an exclusive advisory lock (flock) on `path`; raises `error` with the text `busy` when it is taken."""
+    import time
+
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise error(busy) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(fd)
+
+
+def host_error(error: OSError, doing: str) -> TidegateError:
+    """An OSError of our own disk as one of our errors: full disk apart from the rest."""
+    if error.errno in _FULL:
+        where = error.filename or "disk"
+        return DiskFullError(f"{doing}: no space left ({where})", hint="make room and run the same command again")
+    return HostError(f"{doing}: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
