@@ -5,7 +5,7 @@ only: a second form of the same value (another order of keys, a repeated key, a 
 Integers stay within RFC 8785's ±(2^53 - 1).
 """
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from tidegate.errors import FormatError
 
@@ -51,7 +51,7 @@ def loads(data: bytes | memoryview, type_: type[T], *, what: str, max_bytes: int
             plain = msgspec.json.decode(data)
             if rfc8785.dumps(plain) != bytes(data):
                 raise FormatError(f"{what}: is not canonical JSON (RFC 8785)")
-            return cast("T", msgspec.convert(plain, type_, strict=True))
+            return msgspec.convert(plain, type_, strict=True)
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, rfc8785.CanonicalizationError, UnicodeError, RecursionError, ValueError) as error:
         raise FormatError(f"{what}: {error}") from None
