@@ -1,5 +1,142 @@
-"""The command `tidegate`."""
+"""The command ``tidegate``: finds subcommands by entry point, imports the one that runs, turns errors into exit codes.
+
+The only place that catches everything. Subcommands are entry points of the group ``tidegate.commands``; `role` in the
+settings decides which ones ``--help`` shows first.
+"""
+
+import difflib
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
+
+import click
+
+from tidegate import __version__
+from tidegate.commands.options import Invocation
+from tidegate.errors import TidegateError
+from tidegate.files import host_error
+from tidegate.report import print_error
+
+INTERRUPTED = 130
+
+#: in the order of the work; the role's own come first in --help
+SECTIONS = (
+    ("low side", ("plan", "pack", "send")),
+    ("high side", ("receive", "watch", "inbox", "load", "serve")),
+    ("both sides", ("status", "show", "verify", "ledger", "init", "keys", "trust", "doctor", "demo")),
+)
 
 
-def main() -> None:
-    """Entry point."""
+class LazyGroup(click.Group):
+    """Subcommands by entry point, imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_found_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = _found_commands().get(cmd_name)
+        if point is None:
+            return None
+        command = point.load()
+        assert isinstance(command, click.Command)  # an entry point of ours names nothing else
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _found_commands() and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            meant = f"; did you mean {close[0]!r}?" if close else '; "tidegate --help" lists them'
+            raise click.UsageError(f"no command {name!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The role's own commands first."""
+        found = set(_found_commands())
+        for title, names in _ordered_sections(_role_of(ctx)):
+            rows = [(name, self._short_help(ctx, name)) for name in names if name in found]
+            with formatter.section(title[0].upper() + title[1:]):
+                formatter.write_dl(rows)
+
+    def _short_help(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(100) if command else ""
+
+
+def _found_commands() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="tidegate.commands")}
+
+
+def _role_of(ctx: click.Context) -> str:
+    from tidegate.workspace import Workspace
+
+    try:
+        workspace = Workspace.find(ctx.params.get("root"))
+    except TidegateError:
+        return ""
+    return f"{workspace.settings.role} side" if workspace.is_initialised else ""
+
+
+def _ordered_sections(first: str) -> list[tuple[str, tuple[str, ...]]]:
+    return sorted(SECTIONS, key=lambda section: section[0] != first)
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--root", metavar="DIR", help="Where state, keys and content lie [TIDEGATE_ROOT].")
+@click.option("--json", "json_lines", is_flag=True, help="One JSON object a line instead of text.")
+@click.option("--quiet", "-q", is_flag=True, help="No text but errors.")
+@click.option("--show-config", is_flag=True, help="Every setting, its value, and where it came from.")
+@click.version_option(__version__, prog_name="tidegate")
+@click.pass_context
+def command(ctx: click.Context, root: str | None, json_lines: bool, quiet: bool, show_config: bool) -> None:
+    """Moves software one way: from a connected network to one that nothing can reach.
+
+    Without a command: the status of this host, and what to do next.
+    """
+    ctx.obj = Invocation(root=root, json_lines=json_lines, quiet=quiet)
+    if show_config:
+        from tidegate.commands.status import show_settings
+
+        show_settings(ctx.obj)
+        ctx.exit(0)
+    if ctx.invoked_subcommand is None:
+        from tidegate.commands.status import show_status
+
+        show_status(ctx.obj)
+
+
+def main() -> NoReturn:
+    """Entry point: runs the command; every error becomes a message, a hint and its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    json_lines = "--json" in arguments
+    try:
+        code = command.main(arguments, prog_name="tidegate", standalone_mode=False)
+    except TidegateError as error:
+        print_error(error, json_lines=json_lines)
+        return error.exit_code
+    except click.ClickException as error:
+        return _usage_error(error, json_lines=json_lines)
+    except (click.Abort, KeyboardInterrupt):
+        print("tidegate: interrupted; what was done so far is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away: no complaint at exit
+        return 1
+    except OSError as error:
+        ours = host_error(error, "tidegate")
+        print_error(ours, json_lines=json_lines)
+        return ours.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: click.ClickException, *, json_lines: bool) -> int:
+    where = getattr(error, "ctx", None)
+    hint = f'"{where.command_path} --help" shows what it takes' if where is not None else ""
+    print_error(TidegateError(error.format_message().rstrip("."), hint=hint), json_lines=json_lines)
+    return error.exit_code

@@ -1,0 +1,109 @@
+"""What a command says: results to stdout, progress and faults to stderr, `--json` one object a line.
+
+Progress is shown only on a terminal, a few times a second, and is erased at the end; the closing line stays.
+Text from outside (names on a medium, a registry's message) goes through `printable`, so that no
+terminal escape of a stranger reaches a screen.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.errors import TidegateError
+from tidegate.units import format_bytes, format_duration
+
+#: called with (done, total, phase); what pipelines report to, without knowing who listens
+ProgressCallback = Callable[[int, int, str], None]
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` with everything that is not printable escaped, cut to `limit` characters."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+@dataclass(slots=True)
+class Report:
+    """The voice of one command. `json_lines` and `quiet` are its options."""
+
+    json_lines: bool = False
+    quiet: bool = False
+
+    def line(self, text: str = "") -> None:
+        """A line of the result for a person."""
+        if not self.json_lines and not self.quiet:
+            print(text)
+
+    def closing(self, text: str, **values: Any) -> None:
+        """The last line: the outcome first, what to do next last; under ``--json`` the values as one object."""
+        if self.json_lines:
+            self.object({**values, "summary": text})
+        elif not self.quiet:
+            print(text, flush=True)
+
+    def object(self, values: dict[str, Any]) -> None:
+        """One JSON object on a line of its own, only under ``--json``."""
+        if self.json_lines:
+            print(json.dumps(values, ensure_ascii=False, sort_keys=True), flush=True)
+
+    def warn(self, text: str) -> None:
+        if not self.quiet:
+            print(f"tidegate: warning: {text}", file=sys.stderr, flush=True)
+
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Columns wide enough for their longest cell; nothing is cut, so that a log keeps everything."""
+        cells = [tuple(heads), *(tuple(map(str, row)) for row in rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+        for row in cells:
+            self.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[ProgressCallback]:
+        """A callback for pipelines: a bar with rate and rest on a terminal, silence elsewhere."""
+        if self.quiet or self.json_lines or not sys.stderr.isatty():
+            yield lambda _done, _total, _phase: None
+            return
+        bar = _Bar()
+        try:
+            yield bar.update
+        finally:
+            bar.erase()
+
+
+class _Bar:
+    """One line on stderr, rewritten at most five times a second."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._started = self._shown = 0.0
+
+    def update(self, done: int, total: int, phase: str) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._started, self._shown = phase, now, 0.0
+        if now - self._shown < 0.2:
+            return
+        self._shown = now
+        rate = done / max(now - self._started, 0.001)
+        share = f"{100 * done // total:3d} %" if total else ""
+        rest = f", {format_duration((total - done) / rate)} left" if total > done and rate > 0 else ""
+        amount = f"{format_bytes(done)} of {format_bytes(total)}, {format_bytes(int(rate))}/s"
+        print(f"\r\x1b[K{phase}: {share} {amount}{rest}", end="", file=sys.stderr, flush=True)
+
+    def erase(self) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def print_error(error: TidegateError, *, json_lines: bool = False) -> None:
+    """One fault a line, then its hint; under ``--json`` also an object on stdout."""
+    for text in error.message.splitlines() or [""]:
+        print(f"tidegate: error: {printable(text, 1000)}", file=sys.stderr)
+    if error.hint:
+        print(f"tidegate: hint: {error.hint}", file=sys.stderr)
+    if json_lines:
+        values = {"error": error.message, "class": type(error).__name__, "exit_code": error.exit_code}
+        Report(json_lines=True).object({**values, "hint": error.hint})

@@ -1,0 +1,63 @@
+#!/bin/sh
+# system-packages.sh all|demo: install the real servers, clients and file systems that tests and demo use, where that
+# is allowed (root on Debian or Ubuntu); else name what is missing and which tests stay out. Never fails for that.
+set -u
+what=${1:-all}
+
+# command             Debian package    what stays out without it
+needed='
+docker-registry       docker-registry   tests with a real registry
+skopeo                skopeo            tests in which an independent client pulls
+'
+if [ "$what" = all ]; then
+    needed="$needed
+mkfs.ext4             e2fsprogs         ext4 sticks
+mcopy                 mtools            FAT images
+mkfs.fat              dosfstools        FAT images
+mkfs.exfat            exfatprogs        exFAT sticks
+mount.exfat-fuse      exfat-fuse        exFAT sticks
+fusermount3           fuse3             media that fail or lie (FUSE)
+strace                strace            faults injected into system calls
+zstd                  zstd              benchmarks
+systemd-analyze       systemd           the check of units
+udevadm               udev              the check of rules
+"
+fi
+
+missing_packages() {
+    echo "$needed" | while read -r command package _; do
+        [ -n "$command" ] || continue
+        PATH=$PATH:/sbin:/usr/sbin command -v "$command" >/dev/null 2>&1 || echo "$package"
+    done | sort -u
+}
+
+missing=$(missing_packages)
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing: $(echo "$missing" | tr '\n' ' ')"
+    export DEBIAN_FRONTEND=noninteractive
+    # A policy that keeps package scripts from starting services: tests start their own, on free ports.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; ours=1; fi
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null || true
+    [ -z "${ours:-}" ] || rm -f "$policy"
+    missing=$(missing_packages)
+fi
+if [ -n "$missing" ]; then
+    echo "not installed here, so these stay out (on Debian and Ubuntu, as root: apt-get install $(echo "$missing" | tr '\n' ' ')):"
+    echo "$needed" | while read -r command package reason; do
+        [ -n "$command" ] || continue
+        PATH=$PATH:/sbin:/usr/sbin command -v "$command" >/dev/null 2>&1 || echo "  $package: $reason"
+    done
+fi
+
+if [ "$what" = all ] && ! command -v crane >/dev/null 2>&1 && [ ! -x "$(go env GOPATH 2>/dev/null)/bin/crane" ]; then
+    if command -v go >/dev/null 2>&1; then
+        echo "building crane, a second independent client"
+        go install github.com/google/go-containerregistry/cmd/crane@v0.20.3 >/dev/null 2>&1 || echo "  crane could not be built: its tests stay out"
+    else
+        echo "  no Go: tests with crane stay out"
+    fi
+fi
+exit 0
