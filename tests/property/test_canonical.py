@@ -1,0 +1,58 @@
+"""Canonical JSON: one form only, and nothing but our own error for any bytes."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tidegate import canonical
+from tidegate.errors import FormatError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-canonical.INTEGER_MAX, canonical.INTEGER_MAX) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+    label: str | None = None
+
+
+@given(st.binary(max_size=200))
+def test_loads_ends_in_a_value_or_a_format_error_for_any_bytes(data: bytes) -> None:
+    try:
+        value = canonical.loads(data, dict, what="test", max_bytes=200)
+    except FormatError:
+        return
+    assert canonical.dumps(value) == data or None in value.values()
+
+
+@given(st.integers(-canonical.INTEGER_MAX, canonical.INTEGER_MAX), st.none() | st.text(max_size=10))
+def test_loads_gives_back_what_dumps_wrote(x: int, label: str | None) -> None:
+    point = Point(x, label)
+    assert canonical.loads(canonical.dumps(point), Point, what="test", max_bytes=1000) == point
+
+
+@given(VALUES)
+def test_loads_refuses_a_second_form_of_the_same_value(value: object) -> None:
+    data = canonical.dumps({"value": value, "x": 1})
+    with pytest.raises(FormatError):
+        canonical.loads(b" " + data, dict, what="test", max_bytes=len(data) + 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"x":1,"x":1}', b'{"x":1.0}', b'{"x": 1}', b'{"label":"a","x":1}\n', b'{"x":9007199254740992}', b"[" * 100_000],
+    ids=["repeated key", "float", "space", "newline", "integer too large", "nesting"],
+)
+def test_loads_refuses(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        canonical.loads(data, Point, what="test", max_bytes=200_000)
+
+
+def test_loads_checks_the_limit_before_it_parses() -> None:
+    with pytest.raises(FormatError, match="the limit is 3"):
+        canonical.loads(b"{}{}", dict, what="test", max_bytes=3)
