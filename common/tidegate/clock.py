@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tidegate.errors import UsageError
 
-TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z"
 _TIME = re.compile(TIME_PATTERN)
 
 

@@ -6,10 +6,10 @@ decimal digits (docs/format/bundle.md).
 
 import re
 
-HEX64 = r"^[0-9a-f]{64}$"
-DIGEST = r"^sha256:[0-9a-f]{64}$"
+HEX64 = r"^[0-9a-f]{64}\Z"
+DIGEST = r"^sha256:[0-9a-f]{64}\Z"
 #: channel, site, stage and holder names
-NAME = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+NAME = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z"
 _BUNDLE_NAME = re.compile(r"([0-9a-f]{4})-([0-9]{4,16})")
 
 
