@@ -1,8 +1,10 @@
 """A bundle over one stick, on tmpfs, beside tar, zstd and par2: speed, damage, memory, bytes on the medium.
 
-Claims (docs/benchmarks.md): pack and send against `tar | zstd -3 -T2` and against the same followed by par2cmdline-turbo;
-receive against `zstd -d | tar x`; 2 % of the records destroyed, and a hole of 8 MB in every 150 MB; memory for 1 GiB and
-for larger bundles; 100,000 small files. `python bench/media.py [--mib 1024] [--rounds 3] [--large 8192] [--quick]`
+Claims (docs/benchmarks.md): pack and send against `tar | zstd -3 -T2` and against the same followed by
+par2cmdline-turbo; receive against `zstd -d | tar x`; 2 % of the records destroyed, and a hole of 8 MB in every
+150 MB; memory for 1 GiB and for larger bundles; 100,000 small files.
+
+`python bench/media.py [--mib 1024] [--rounds 3] [--large 8192] [--files 100000]`
 """
 
 import argparse
