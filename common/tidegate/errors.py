@@ -269,6 +269,14 @@ class LimitError(RefusedError):
     reason = "limit"
 
 
+class TamperedError(RefusedError):
+    """Symbols are present but wrong, and could not be told from the right ones within the budget of time."""
+
+    exit_code = 46
+    reason = "tampered"
+    hint = "keep the medium as evidence, and have the low side write the bundle again"
+
+
 # --- high side: load and serve ----------------------------------------------------------------
 
 

@@ -24,8 +24,8 @@ MAJOR_VERSION = 2
 SYSTEM_NAMES = (f"libisal.so.{MAJOR_VERSION}", f"libisal.{MAJOR_VERSION}.dylib")
 _WHEEL_NAME = re.compile(rf"libisal[^/]*\.(?:so\.{MAJOR_VERSION}(?:\.\d+)*|{MAJOR_VERSION}(?:\.\d+)*\.dylib)")
 TABLE_BYTES = 32  # a coefficient, as ec_init_tables wants room for it; GFNI machines use 8 of them
-#: All rows of one call together: sources are read once for every six targets, so they should stay in the L2 cache
-PIECE_TOTAL_BYTES = 1_000_000
+#: All rows of one call together: sources are read once for every six targets, so they stay well inside an L2 cache
+PIECE_TOTAL_BYTES = 400_000
 PIECE_ALIGNMENT = 64  # bytes: one vector register
 PIECE_MIN_BYTES = 1024
 
