@@ -111,9 +111,11 @@ class Workspace:
 
     def signer(self, role: str) -> "Signer":
         """The private key of a role on this host, ``keys/<role>.key``."""
-        from tidegate.trust.keys import load_signer
+        from tidegate.trust.keys import load_signer, read_key_info
 
-        return load_signer(self.root / "keys" / f"{role}.key", ask_passphrase)
+        path = self.root / "keys" / f"{role}.key"
+        passphrase = ask_passphrase() if read_key_info(path).is_locked else None
+        return load_signer(path, passphrase)
 
     def begin(self) -> None:
         """Refuse to begin what could not be recorded."""
