@@ -23,7 +23,7 @@ def to_builtins(value: Any) -> Any:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_none(item) for item in value]
     return value
 
@@ -51,7 +51,16 @@ def loads(data: bytes | memoryview, type_: type[T], *, what: str, max_bytes: int
             plain = msgspec.json.decode(data)
             if rfc8785.dumps(plain) != bytes(data):
                 raise FormatError(f"{what}: is not canonical JSON (RFC 8785)")
+            _refuse_null_and_float(plain, what)
             return msgspec.convert(plain, type_, strict=True)
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, rfc8785.CanonicalizationError, UnicodeError, RecursionError, ValueError) as error:
         raise FormatError(f"{what}: {error}") from None
+
+
+def _refuse_null_and_float(value: Any, what: str) -> None:
+    """Our own documents hold neither, in fields known or unknown (docs/format/README.md)."""
+    if value is None or isinstance(value, float):
+        raise FormatError(f"{what}: holds {value!r}; a number is an integer, and a field that does not apply is absent")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_null_and_float(item, what)
