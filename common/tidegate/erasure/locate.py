@@ -42,8 +42,9 @@ def locate_wrong_symbols(
     """The indices of the wrong symbols of a block; empty where what arrived is consistent.
 
     `erasures` are the symbols that did not arrive (`BlockReport.erasures`): what mending wrote into their slots is no
-    evidence. The caller marks erasures and wrong symbols as not present, and mends again. Up to half of the spare
-    repairs can be wrong in any one column. Raises TamperedError where the symbols cannot be located in the budget.
+    evidence. The caller marks erasures and wrong symbols as not present, mends again, and checks the chunks' digests:
+    with as many of them as repairs no check is left here. In any one column up to half of the spare repairs can be
+    wrong. Raises TamperedError where the symbols cannot be located in the budget.
     """
     return _Search(buffer, block_position, erasures, engine, budget).run()
 
@@ -143,7 +144,9 @@ class _Search:
             _, _, positions = reedsolo.RSCodec(self.repair_count).decode(codeword, erase_pos=sorted(self.erasures))
         except (reedsolo.ReedSolomonError, ZeroDivisionError):
             return set()
-        return {int(position) for position in positions} & self.received
+        found = {int(position) for position in positions} & self.received
+        # Beyond half of the spare repairs every answer is a guess, and reedsolo does give one with a single spare.
+        return found if 2 * len(found) <= self.repair_count - len(self.erasures) else set()
 
     def _give_up(self, why: str) -> TamperedError:
         return TamperedError(f"block {self.block}: {why}")
