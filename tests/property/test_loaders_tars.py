@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import FormatError, UnsafePathError
-from tidegate_receiver.loaders.tars import Member, MemberKind, checked_path, checked_target, read_members
+from tidegate_receiver.loaders.tars import Member, MemberKind, checked_path, read_members, stays_inside
 
 NAMES = st.text(st.sampled_from("ab./\0é"), max_size=12)
 TYPES = st.sampled_from([b"0", b"5", b"2", b"1", b"x", b"L", b"g", b"S", b"\0"])
@@ -53,10 +53,8 @@ def test_links_that_pass_never_lead_outside_whatever_stands_beside_them(links: l
     taken: dict[tuple[str, ...], str] = {}
     for depth, target in links:
         path = (*("d" for _ in range(depth)), "abc"[len(taken) % 3])
-        try:
-            taken.setdefault(path, checked_target(path, target, "any"))
-        except UnsafePathError:
-            continue
+        if target and stays_inside(path, target):
+            taken.setdefault(path, target)
     for path in taken:
         resolve(taken, list(path))
 

@@ -2,7 +2,7 @@
 
 `tarfile` decodes the headers. Around it stand the checks that a hostile tar runs into: no header of more than 64 KiB
 is read, reading never goes backwards (a negative size would loop for ever), a path stays below its
-folder, and only plain files, folders and harmless symbolic links exist. Nothing is written here, and a file's
+folder, and only plain files, folders and symbolic links exist. Nothing is written here, and a file's
 content is not read: a member says where its bytes lie. Form of the tars: docs/format/content.md.
 """
 
@@ -18,7 +18,8 @@ from tidegate.units import KIB
 HEADER_MAX_BYTES = 64 * KIB  # an extended header; the largest honest one holds two paths
 PATH_MAX_BYTES = 4095  # Linux: PATH_MAX less the final zero
 COMPONENT_MAX_BYTES = 255  # Linux: NAME_MAX
-_EXECUTABLE = 0o111
+#: as the `data` filter of tarfile: others never write, the owner always may
+_MODE_KEPT, _FILE_MODE_GIVEN, _FOLDER_MODE_GIVEN = 0o755, 0o600, 0o700
 #: what tarfile raises for bytes that are no tar
 _BROKEN = (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError, RecursionError)
 _EXTENDED = {tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
@@ -40,9 +41,9 @@ class Member:
     kind: MemberKind
     offset: int
     size: int
-    executable: bool
+    mode: int  # permission bits; without setuid, setgid, sticky, and what lets others write
     mtime: int
-    target: str = ""  # of a link: relative, and inside of the tree
+    target: str = ""  # of a link
 
     @property
     def name(self) -> str:
@@ -120,15 +121,14 @@ class _ForwardFile:
 
 def _checked(info: tarfile.TarInfo, what: str) -> Member:
     path = checked_path(info.name, what)
+    mode = info.mode & _MODE_KEPT
     if info.issym():
-        return Member(path, MemberKind.LINK, 0, 0, False, _mtime(info), checked_target(path, info.linkname, what))
+        return Member(path, MemberKind.LINK, 0, 0, 0o777, _mtime(info), _checked_text(info.linkname, path, what))
     if info.isdir():
-        return Member(path, MemberKind.FOLDER, 0, 0, False, _mtime(info))
+        return Member(path, MemberKind.FOLDER, 0, 0, mode | _FOLDER_MODE_GIVEN, _mtime(info))
     if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.issparse():
         raise UnsafePathError(f"{what}: {info.name}: neither file, folder nor symbolic link (type {info.type!r})")
-    # setuid, setgid, sticky, group and world bits do not cross: a file is executable or it is not.
-    executable = bool(info.mode & _EXECUTABLE)
-    return Member(path, MemberKind.FILE, info.offset_data, info.size, executable, _mtime(info))
+    return Member(path, MemberKind.FILE, info.offset_data, info.size, mode | _FILE_MODE_GIVEN, _mtime(info))
 
 
 def _mtime(info: tarfile.TarInfo) -> int:
@@ -148,8 +148,14 @@ def checked_path(name: str, what: str) -> tuple[str, ...]:
     return components
 
 
-def checked_target(path: tuple[str, ...], target: str, what: str) -> str:
-    """A symbolic link's target, if it stays inside of the tree whatever other links stand beside it.
+def _checked_text(target: str, path: tuple[str, ...], what: str) -> str:
+    if not target or "\0" in target or len(_encoded(target, what)) > PATH_MAX_BYTES:
+        raise UnsafePathError(f"{what}: {'/'.join(path)}: a link whose target is no path")
+    return target
+
+
+def stays_inside(path: tuple[str, ...], target: str) -> bool:
+    """Whether the symbolic link at `path` stays inside of the tree, whatever other links stand beside it.
 
     Steps upwards may only come first: the folders above a link are real ones, so going up is bounded by
     counting, and after that each step leads down, or through a link for which the same holds. An inner ``..``
@@ -157,12 +163,7 @@ def checked_target(path: tuple[str, ...], target: str, what: str) -> str:
     """
     components = [item for item in target.split("/") if item not in ("", ".")]
     up = next((index for index, item in enumerate(components) if item != ".."), len(components))
-    escapes = up > len(path) - 1 or ".." in components[up:]
-    if not target or target.startswith("/") or "\0" in target or escapes:
-        raise UnsafePathError(f"{what}: {'/'.join(path)}: a link to {target[:100]!r}, outside of the target")
-    if len(_encoded(target, what)) > PATH_MAX_BYTES:
-        raise UnsafePathError(f"{what}: {'/'.join(path)}: the link's target is too long")
-    return target
+    return not target.startswith("/") and up < len(path) and ".." not in components[up:]
 
 
 def _encoded(text: str, what: str) -> bytes:

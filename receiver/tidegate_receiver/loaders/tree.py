@@ -43,6 +43,7 @@ class Tree:
         self._work = -1
         self._parent: tuple[tuple[str, ...], int] | None = None
         self._count = 0
+        self._made = 0
 
     def __enter__(self) -> "Tree":
         try:
@@ -77,18 +78,18 @@ class Tree:
         except OSError as error:
             raise host_error(error, f"load to {self.folder}") from None
 
-    def place_folder(self, path: tuple[str, ...]) -> Placed:
-        """Make a folder and those above it."""
-        before = self._count
-        self._enter(path)
-        return Placed.NEW if self._count > before else Placed.SAME
+    def place_folder(self, path: tuple[str, ...], mode: int = 0o755) -> Placed:
+        """Make a folder and those above it; one that is there keeps its mode."""
+        before = self._made
+        fd = self._enter(path)
+        if self._made == before:
+            return Placed.SAME
+        os.fchmod(fd, mode)
+        return Placed.NEW
 
-    def place_file(
-        self, path: tuple[str, ...], source: int, offset: int, size: int, *, executable: bool, mtime: int | None = None
-    ) -> Placed:
+    def place_file(self, path: tuple[str, ...], source: int, offset: int, size: int, mode: int, mtime: int) -> Placed:
         """Write `size` bytes at `offset` of the open file `source` to `path`, unless they are there already."""
         parent = self._enter(path[:-1])
-        mode = 0o755 if executable else 0o644
         with _as_ours(self.folder, path):
             found = self._kind_at(parent, path)
             if found is not None and _holds(parent, path[-1], source, offset, size, mode):
@@ -143,7 +144,7 @@ class Tree:
         with _as_ours(self.folder, path):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=current)
-                self._count += 1
+                self._made += 1
             return os.open(name, _FOLDER, dir_fd=current)
 
     def _leave_parent(self) -> None:
@@ -173,15 +174,14 @@ class Tree:
         self._count += 1
         return f"{self._count:08d}"
 
-    def _write_temporary(self, source: int, offset: int, size: int, mode: int, mtime: int | None) -> str:
+    def _write_temporary(self, source: int, offset: int, size: int, mode: int, mtime: int) -> str:
         name = self._temporary_name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=self._work)
         try:
             _copy_range(source, offset, size, fd)
             os.fchmod(fd, mode)
-            if mtime is not None:
-                os.utime(fd, (mtime, mtime))
+            os.utime(fd, (mtime, mtime))
         finally:
             os.close(fd)
         return name

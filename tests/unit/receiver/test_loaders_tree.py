@@ -19,7 +19,7 @@ def source(tmp_path: Path) -> int:
 
 def place(target: Path, path: str, source: int, *, executable: bool = False) -> Placed:
     with Tree(target) as tree:
-        return tree.place_file(tuple(path.split("/")), source, 2, 5, executable=executable, mtime=1000)
+        return tree.place_file(tuple(path.split("/")), source, 2, 5, 0o755 if executable else 0o644, 1000)
 
 
 def test_place_file_writes_a_range_of_the_blob(tmp_path: Path, source: int) -> None:
@@ -85,7 +85,7 @@ def test_place_file_refuses_a_link_that_the_same_load_made(tmp_path: Path, sourc
     with Tree(tmp_path / "out") as tree:
         tree.place_link(("d",), "elsewhere")
         with pytest.raises(UnsafePathError):
-            tree.place_file(("d", "f"), source, 0, 1, executable=False)
+            tree.place_file(("d", "f"), source, 0, 1, 0o644, 0)
 
 
 def test_place_file_refuses_a_folder_in_its_place_and_a_file_in_its_path(tmp_path: Path, source: int) -> None:
