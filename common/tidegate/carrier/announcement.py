@@ -1,0 +1,185 @@
+"""The announcement: what a reader must know, signed, before it spends memory or disk on a volume or session.
+
+A frame is split without looking into its JSON (`read_announcement_frame`); whoever trusts it verifies the frame first
+(`tidegate.trust.checks`) and parses then (`parse_announcement`). Format: docs/format/media.md, "Announcement".
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import blake3
+from msgspec import Meta
+
+from tidegate import canonical
+from tidegate.bundle.header import COVER_MAX_BYTES, HEAD_MAX_BYTES, MANIFEST_MAX_BYTES
+from tidegate.erasure.geometry import PartGeometry
+from tidegate.errors import CarrierFormatError, FeatureUnknownError, FormatError
+from tidegate.names import HEX64, bundle_name
+from tidegate.units import GIB, KIB
+
+if TYPE_CHECKING:
+    from tidegate.trust.keys import Signer
+
+ANNOUNCEMENT_MAGIC = b"TGA1"
+ANNOUNCEMENT_FORMAT = 1
+ANNOUNCEMENT_MAX_BYTES = 1400  # fits into one datagram
+PAYLOAD_OFFSET = 104
+PAYLOAD_MAX_BYTES = ANNOUNCEMENT_MAX_BYTES - PAYLOAD_OFFSET
+TAG_BYTES = 8
+
+COVER, HEAD, CHUNKS = 0, 1, 2
+PART_NAMES = ("cover", "head", "chunks")
+SYMBOL_ALIGNMENT = 4096  # bytes, on media: slots can be read and written with O_DIRECT
+FILE_MIN_BYTES = 256 * KIB
+FILE_MAX_BYTES = 4 * GIB - 64 * KIB  # FAT32 ends at 4 GiB - 1
+SPANS_MAX = 24
+KNOWN_FEATURES: frozenset[str] = frozenset()
+
+_HEADER = struct.Struct("<4sHH32s64s")
+
+_Count = Annotated[int, Meta(ge=1, le=canonical.INTEGER_MAX)]
+_Hex64 = Annotated[str, Meta(pattern=HEX64)]
+_Part = Annotated[int, Meta(ge=0, le=2)]
+_Group = Annotated[int, Meta(ge=0, le=2**32)]
+_Feature = Annotated[str, Meta(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementFrame:
+    """An announcement taken apart, nothing verified: `data` is all of it, `tag` binds the volume's blocks to it."""
+
+    key_id: str
+    signature: bytes
+    payload: bytes
+    data: bytes
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """The two fields that say whether the others can be understood."""
+
+    format: int
+    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The payload. `spans` are (part, from, to): the group ranges that lie on this volume, in their order."""
+
+    format: Literal[1]
+    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
+    carrier: Literal["media", "stream"]
+    channel: _Hex64
+    epoch: _Count
+    sequence: _Count
+    bundle_id: _Hex64
+    manifest_length: Annotated[int, Meta(ge=1, le=MANIFEST_MAX_BYTES)]
+    parts: tuple[PartGeometry, PartGeometry, PartGeometry]
+    set: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    volume: Annotated[int, Meta(ge=1, le=999)]
+    spans: Annotated[tuple[tuple[_Part, _Group, _Group], ...], Meta(min_length=1, max_length=SPANS_MAX)]
+    volumes: Annotated[int, Meta(ge=1, le=999)] | None = None
+    file_bytes: Annotated[int, Meta(ge=FILE_MIN_BYTES, le=FILE_MAX_BYTES, multiple_of=SYMBOL_ALIGNMENT)] | None = None
+
+    def geometry(self, part: int) -> PartGeometry:
+        return self.parts[part]
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, ``CCCC-NNNN``."""
+        return bundle_name(self.channel, self.sequence)
+
+
+def announcement_tag(data: bytes) -> bytes:
+    """The tag that labels and index blocks of a volume carry."""
+    return blake3.blake3(data).digest(TAG_BYTES)
+
+
+def build_announcement(announcement: Announcement, signer: "Signer") -> bytes:
+    """The signed bytes. Raises what a reader would raise, so that nothing unreadable is written."""
+    from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, pae
+
+    payload = canonical.dumps(announcement)
+    _parse_payload(payload)
+    signature = signer.sign(pae(ANNOUNCEMENT_TYPE, payload))
+    header = _HEADER.pack(ANNOUNCEMENT_MAGIC, len(payload), 0, bytes.fromhex(signer.key_id), signature)
+    return header + payload
+
+
+def read_announcement_frame(data: bytes | memoryview) -> AnnouncementFrame:
+    """Split `data`, exactly one announcement, into its fields. No JSON is parsed. Raises CarrierFormatError."""
+    data = bytes(data[: ANNOUNCEMENT_MAX_BYTES + 1])
+    if not PAYLOAD_OFFSET < len(data) <= ANNOUNCEMENT_MAX_BYTES:
+        raise CarrierFormatError(
+            f"announcement: {len(data)} bytes, not within {PAYLOAD_OFFSET + 1} … {ANNOUNCEMENT_MAX_BYTES} (M-2)"
+        )
+    magic, length, zero, key_id, signature = _HEADER.unpack_from(data)
+    if magic != ANNOUNCEMENT_MAGIC:
+        raise CarrierFormatError(f"announcement: starts with {magic.hex()}, not {ANNOUNCEMENT_MAGIC.hex()} (M-2)")
+    if zero or length != len(data) - PAYLOAD_OFFSET:
+        raise CarrierFormatError(f"announcement: speaks of {length} bytes, has {len(data) - PAYLOAD_OFFSET} (M-2)")
+    return AnnouncementFrame(key_id.hex(), signature, data[PAYLOAD_OFFSET:], data, announcement_tag(data))
+
+
+def parse_announcement(frame: AnnouncementFrame) -> Announcement:
+    """The payload of a frame whose signature the caller has verified (or says that it has not).
+
+    Raises FeatureUnknownError for a format or feature from the future, CarrierFormatError for anything malformed.
+    """
+    return _parse_payload(frame.payload)
+
+
+def _parse_payload(payload: bytes) -> Announcement:
+    try:
+        opening = canonical.loads(payload, _Opening, what="announcement", max_bytes=PAYLOAD_MAX_BYTES)
+        _check_features(opening)
+        announcement = canonical.loads(payload, Announcement, what="announcement", max_bytes=PAYLOAD_MAX_BYTES)
+    except FormatError as error:
+        raise CarrierFormatError(error.message) from None
+    _check_lengths(announcement)
+    _check_media(announcement)
+    _check_spans(announcement)
+    return announcement
+
+
+def _check_features(opening: _Opening) -> None:
+    if opening.format != ANNOUNCEMENT_FORMAT:
+        raise FeatureUnknownError(f"announcement: format {opening.format}, this version reads {ANNOUNCEMENT_FORMAT}")
+    unknown = sorted(set(opening.critical) - KNOWN_FEATURES)
+    if unknown:
+        raise FeatureUnknownError(f"announcement: needs {', '.join(map(repr, unknown))}, unknown to this version")
+
+
+def _check_lengths(announcement: Announcement) -> None:
+    """M-5: parts within the bundle's limits."""
+    for part, limit in ((COVER, COVER_MAX_BYTES), (HEAD, HEAD_MAX_BYTES)):
+        length = announcement.parts[part].length
+        if length > limit:
+            raise CarrierFormatError(f"announcement: {PART_NAMES[part]} of {length} bytes, the limit is {limit} (M-5)")
+    if announcement.manifest_length > announcement.parts[HEAD].length:
+        raise CarrierFormatError("announcement: the manifest is longer than the head (M-5)")
+
+
+def _check_media(announcement: Announcement) -> None:
+    """M-6: what only media have."""
+    if announcement.carrier != "media":
+        return
+    if announcement.file_bytes is None:
+        raise CarrierFormatError("announcement: file_bytes is missing (M-6)")
+    for part, geometry in enumerate(announcement.parts):
+        if geometry.symbol_size % SYMBOL_ALIGNMENT:
+            raise CarrierFormatError(
+                f"announcement: {PART_NAMES[part]}: symbol_size {geometry.symbol_size} is no multiple of 4096 (M-6)"
+            )
+
+
+def _check_spans(announcement: Announcement) -> None:
+    """M-7: ranges that exist."""
+    for part, first, end in announcement.spans:
+        count = announcement.parts[part].group_count
+        if not first < end <= count:
+            raise CarrierFormatError(
+                f"announcement: groups {first} to {end} of the {PART_NAMES[part]}, which has {count} (M-7)"
+            )

@@ -1,0 +1,55 @@
+"""What looking through a medium found: volumes, their files, what is damaged and what is not ours. Values only."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.carrier.announcement import AnnouncementFrame
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One volume file, recognised by its content. `size` is what the medium says, in bytes."""
+
+    path: Path
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVolume:
+    """Files that carry one announcement. Nothing is verified; `preamble` is None where no copy of it is whole.
+
+    `spares` are further copies of a file that is there already, by number.
+    """
+
+    frame: AnnouncementFrame
+    preamble: bytes | None
+    preamble_length: int
+    files: dict[int, FoundFile]
+    spares: dict[int, tuple[FoundFile, ...]]
+
+    def copies(self, number: int) -> tuple[FoundFile, ...]:
+        """All copies of a file, the largest first."""
+        first = self.files.get(number)
+        return (first, *self.spares.get(number, ())) if first else ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediumContents:
+    """A medium after one look. `strangers` and `damaged` hold paths, fit to be printed, relative to the folder.
+
+    A file is damaged where it should be ours and nothing in it can be recognised, or it cannot be opened. Lists are
+    bounded; `unlisted` counts the names that found no place.
+    """
+
+    volumes: tuple[FoundVolume, ...]
+    strangers: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    unlisted: int = 0
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A name from a medium as text that can do no harm on a terminal or in a log: the rest is escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,230 @@
+"""Take symbols off a volume into the memory of a group; whatever is damaged becomes an erasure.
+
+    this thread: read runs, in the order of the medium ─► two threads: hash records, compare with the index blocks
+
+A symbol counts as present only when its record has the digest that an index block lists for its place (M-3). Read
+errors, short files, missing files and foreign bytes raise nothing; only a medium that went away does.
+Layout: docs/format/media.md.
+"""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.carrier.announcement import Announcement
+from tidegate.carrier.blocks import BLOCK_BYTES
+from tidegate.carrier.found import FoundFile, FoundVolume, printable
+from tidegate.carrier.parts import is_mendable
+from tidegate.carrier.positional import MEDIUM_GONE, open_regular, read_views
+from tidegate.carrier.records import expected_entries, index_of, match_records
+from tidegate.carrier.volume import FilePlace, Run, VolumeLayout
+from tidegate.erasure.buffer import GroupBuffer
+from tidegate.errors import MediumLostError
+
+HASH_THREADS = 2
+#: runs read by one call: 16 MiB with symbols of 64 KiB
+BATCH_RUNS = 4
+
+
+@dataclass(slots=True)
+class ReadStats:
+    """What reading met so far; grows with every group. Records are counted each time they are read."""
+
+    records_read: int = 0
+    records_damaged: int = 0  # read, and not what the index blocks list
+    records_unread: int = 0  # read errors, short and missing files
+    index_blocks_damaged: int = 0
+    read_errors: int = 0
+    bytes_read: int = 0
+
+    def add(self, other: "ReadStats") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Neighbouring runs of one file after reading; `filled` says which of `views` are. One view more than runs' blocks:
+    the index block behind the last run."""
+
+    runs: tuple[Run, ...]
+    views: tuple[memoryview, ...]
+    filled: tuple[bool, ...]
+
+
+class VolumeReader:
+    """The symbols of one volume. `announcement` is the parsed, and by the caller verified, one of `found`.
+
+    Raises CarrierFormatError where the announcement describes no volume that can be.
+    """
+
+    def __init__(self, found: FoundVolume, announcement: Announcement) -> None:
+        self.found = found
+        self.announcement = announcement
+        self.layout = VolumeLayout(announcement, found.preamble_length)
+        self.stats = ReadStats()
+        self._groups = tuple(self.layout.groups(part) for part in range(3))
+
+    def groups(self, part: int) -> tuple[int, ...]:
+        """The groups of `part` on this volume, each once, though its records may lie there twice."""
+        return self._groups[part]
+
+    @property
+    def missing_files(self) -> tuple[FilePlace, ...]:
+        """Files of the volume that are not on the medium."""
+        return tuple(file for file in self.layout.files if file.number not in self.found.files)
+
+    @property
+    def short_files(self) -> tuple[tuple[FilePlace, FoundFile], ...]:
+        """Files that end before they should."""
+        places = {file.number: file for file in self.layout.files}
+        pairs = ((places[number], file) for number, file in sorted(self.found.files.items()) if number in places)
+        return tuple((place, file) for place, file in pairs if file.size < place.size)
+
+    def read_group(self, part: int, group: int, buffer: GroupBuffer, *, repairs: bool = True) -> None:
+        """Fill the slots of the bound `buffer` that are not present, and mark those whose record is right.
+
+        A second place on the volume, and spare copies of a file, are read only where the first do not suffice to mend
+        the group. With ``repairs=False`` runs of repair symbols alone are left out while no source symbol is missing.
+        Raises MediumLostError where nothing could be read and the medium is gone.
+        """
+        before = self.stats.records_read
+        errors = self.stats.read_errors
+        for section in self.layout.sections(part, group):
+            self._read_section(section, buffer, repairs=repairs)
+            if is_mendable(buffer):
+                break
+        if self.stats.records_read == before and self.stats.read_errors > errors:
+            self._check_medium()
+
+    def _read_section(self, section: int, buffer: GroupBuffer, *, repairs: bool) -> None:
+        runs = self.layout.section_runs(section)
+        if repairs:
+            self._read_runs(runs, buffer)
+            return
+        order = buffer.geometry.record_order(buffer.group)
+        is_source = order[:, 1] < np.array(buffer.source_counts)[order[:, 0]]
+        last_source = int(np.flatnonzero(is_source)[-1])
+        needed = sum(run.first_record <= last_source for run in runs)
+        self._read_runs(runs[:needed], buffer)
+        if _present_sources(buffer) < sum(buffer.source_counts):
+            self._read_runs(runs[needed:], buffer)
+
+    def _read_runs(self, runs: tuple[Run, ...], buffer: GroupBuffer) -> None:
+        """Read `runs` from their files, then from spare copies of these where the first copies do not suffice."""
+        files = {number: tuple(of_file) for number, of_file in groupby(runs, key=lambda run: run.file_number)}
+        copies = {number: self.found.copies(number) for number in files}
+        for number, file_runs in files.items():
+            if not copies[number]:
+                self.stats.records_unread += sum(run.record_count for run in file_runs)
+        for turn in range(max(map(len, copies.values()), default=0)):
+            for number, file_runs in files.items():
+                if turn < len(copies[number]):
+                    self._read_file(copies[number][turn], file_runs, buffer)
+            if is_mendable(buffer):
+                return
+
+    def _read_file(self, file: FoundFile, runs: tuple[Run, ...], buffer: GroupBuffer) -> None:
+        checks: list[Future[ReadStats]] = []
+        with ThreadPoolExecutor(HASH_THREADS, "verify") as pool:
+            try:
+                with open_regular(file.path) as fd:
+                    for first in range(0, len(runs), BATCH_RUNS):
+                        batch = self._read_batch(fd, runs[first : first + BATCH_RUNS], buffer)
+                        checks.append(pool.submit(self._check_batch, batch, buffer))
+            except OSError:  # the file does not open; reading itself raises nothing
+                self.stats.read_errors += 1
+                self.stats.records_unread += sum(run.record_count for run in runs)
+        for check in checks:
+            self.stats.add(check.result())
+
+    def _read_batch(self, fd: int, runs: tuple[Run, ...], buffer: GroupBuffer) -> _Batch:
+        index_memory = memoryview(bytearray((len(runs) + 1) * BLOCK_BYTES))
+        blocks = [index_memory[at : at + BLOCK_BYTES] for at in range(0, len(index_memory), BLOCK_BYTES)]
+        views: list[memoryview] = []
+        for run, block in zip(runs, blocks[:-1], strict=True):
+            views.append(block)
+            views += _target_views(run, buffer)
+        views.append(blocks[-1])
+        outcome = read_views(fd, views, runs[0].offset)
+        self.stats.read_errors += outcome.errors
+        return _Batch(runs, tuple(views), outcome.filled)
+
+    def _check_batch(self, batch: _Batch, buffer: GroupBuffer) -> ReadStats:
+        """Mark the records of `batch` that are right. Runs in a thread of its own; batches share no record."""
+        stats = ReadStats()
+        at = 0
+        for run in batch.runs:
+            behind = at + 1 + run.record_count
+            listed = []
+            for block, number, side in ((at, run.number, "after"), (behind, run.number + 1, "before")):
+                index = index_of(batch.views[block], self.found.frame.tag, number, run.file_number)
+                if index is not None and batch.filled[block]:
+                    listed.append(getattr(index, side))
+                elif side == "after":  # the one behind is counted with the next run
+                    stats.index_blocks_damaged += 1
+            filled = np.array(batch.filled[at + 1 : behind], np.bool_)
+            wanted = filled & ~_present_records(run, buffer)
+            slots = batch.views[at + 1 : behind]
+            good = match_records(expected_entries(run, buffer.geometry), listed, slots, wanted)
+            _mark_present(run, buffer, good)
+            stats.records_read += int(filled.sum())
+            stats.records_unread += int((~filled).sum())
+            stats.records_damaged += int((wanted & ~good).sum())
+            stats.bytes_read += int(filled.sum()) * run.symbol_size
+            at = behind
+        return stats
+
+    def _check_medium(self) -> None:
+        """Raise MediumLostError when no file that was there when the volume was found can be read now."""
+        if any(_is_readable(file) for file in self.found.files.values()):
+            return
+        first = next(iter(self.found.files.values()))
+        raise MediumLostError(f"bundle {self.announcement.name}: {printable(first.path)} can no longer be read")
+
+
+def _is_readable(file: FoundFile) -> bool:
+    """Whether either end of `file` can be read from the medium; an error that is not the medium's counts as yes."""
+    for place in (0, max(0, file.size - BLOCK_BYTES)):
+        try:
+            with open_regular(file.path) as fd:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what the cache still holds proves nothing
+                if os.pread(fd, BLOCK_BYTES, place):
+                    return True
+        except OSError as error:
+            if error.errno not in MEDIUM_GONE:
+                return True
+    return False
+
+
+def _target_views(run: Run, buffer: GroupBuffer) -> list[memoryview]:
+    """Where the records of `run` are read to: their slots, or past what is present already and must stay."""
+    slots = buffer.record_slots()[run.first_record : run.first_record + run.record_count]
+    present = _present_records(run, buffer)
+    if not present.any():
+        return list(slots)
+    scratch = memoryview(bytearray(run.symbol_size))
+    return [scratch if there else slot for slot, there in zip(slots, present.tolist(), strict=True)]
+
+
+def _places(run: Run, buffer: GroupBuffer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    order = buffer.geometry.record_order(run.group)[run.first_record : run.first_record + run.record_count]
+    return order[:, 0], order[:, 1]
+
+
+def _present_records(run: Run, buffer: GroupBuffer) -> NDArray[np.bool_]:
+    present: NDArray[np.bool_] = buffer.present[_places(run, buffer)]
+    return present
+
+
+def _mark_present(run: Run, buffer: GroupBuffer, good: NDArray[np.bool_]) -> None:
+    positions, symbols = _places(run, buffer)
+    buffer.present[positions[good], symbols[good]] = True
+
+
+def _present_sources(buffer: GroupBuffer) -> int:
+    return sum(int(buffer.present[position, :count].sum()) for position, count in enumerate(buffer.source_counts))
