@@ -1,0 +1,129 @@
+"""Serve a stage as a read-only registry, for hosts that have none.
+
+Three parts: `serve_catalog` knows what the stage's index reaches, `serve_api` answers by the OCI distribution
+specification, and this module runs the two in a cheroot server with a pool of threads. Blobs leave the
+kernel by sendfile, so memory does not grow with their size. Why these libraries: docs/decisions/0009.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from cheroot import wsgi
+
+from tidegate.errors import HostError
+from tidegate.units import KIB, MIB
+from tidegate_receiver.serve_api import FileBody, RegistryApp
+from tidegate_receiver.serve_catalog import StageCatalog
+
+if TYPE_CHECKING:
+    from cheroot.server import HTTPRequest
+
+DEFAULT_ADDRESS = ("127.0.0.1", 5000)
+_THREADS = 32  # one a transfer; podman and containerd open three to six each
+_BACKLOG = 64
+_HEADER_MAX_BYTES = 64 * KIB
+_BODY_MAX_BYTES = 1 * MIB  # of a write that is refused anyway: read and dropped, so that the client sees the 405
+_TIMEOUT_SECONDS = 60.0  # of one socket operation; a client that does not read for so long is cut off
+
+
+class SendfileGateway(wsgi.Gateway_10):
+    """WSGI, with a `FileBody` handed to the kernel instead of copied through Python."""
+
+    def respond(self) -> None:
+        request: HTTPRequest = self.req
+        # What follows a chunked body that nobody reads would be taken for the next request.
+        request.close_connection = request.close_connection or request.chunked_read
+        body = request.server.wsgi_app(self.env, self.start_response)
+        try:
+            if isinstance(body, FileBody):
+                self._send_file(body)
+            else:
+                for piece in filter(None, body):
+                    self.write(piece)
+            request.ensure_headers_sent()
+        finally:
+            with contextlib.suppress(AttributeError):
+                body.close()
+
+    def _send_file(self, body: FileBody) -> None:
+        self.req.ensure_headers_sent()
+        self.req.conn.wfile.flush()
+        if body.length:
+            self.req.conn.socket.sendfile(body.file, body.offset, body.length)
+
+
+class StageServer:
+    """A running server over one stage folder; use it in a `with` block."""
+
+    def __init__(self, folder: Path, host: str = DEFAULT_ADDRESS[0], port: int = DEFAULT_ADDRESS[1]) -> None:
+        app = RegistryApp(StageCatalog(folder))
+        self._server = wsgi.Server(
+            (host, port), app, numthreads=_THREADS, server_name="tidegate", request_queue_size=64
+        )
+        self._server.gateway = SendfileGateway
+        self._server.timeout = _TIMEOUT_SECONDS
+        self._server.max_request_header_size = _HEADER_MAX_BYTES
+        self._server.max_request_body_size = _BODY_MAX_BYTES
+        self._server.keep_alive_conn_limit = 4 * _THREADS
+        self._server.shutdown_timeout = 2
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:5000``: what stands before a repository's name. Known once started."""
+        host, port = self._server.bind_addr[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def start(self) -> None:
+        """Listen, and answer from threads. Raises HostError where the address cannot be taken."""
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise HostError(f"serve: {self.address}: {error}", hint="choose another address or port") from None
+        self._thread = threading.Thread(target=self._server.serve, name="serve", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; answers under way have two seconds to end."""
+        self._server.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> "StageServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def serve(folder: Path, address: tuple[str, int] = DEFAULT_ADDRESS, *, ready: Callable[[str], Any] = print) -> None:
+    """Serve the stage in `folder` until SIGTERM or ctrl-C; calls `ready` with the address once it listens.
+
+    Raises StageUnknownError where `folder` is no stage, HostError where the address is taken. Main thread only.
+    """
+    ended = threading.Event()
+    with _ending(ended), StageServer(folder, *address) as server:
+        ready(server.address)
+        ended.wait()
+
+
+@contextlib.contextmanager
+def _ending(ended: threading.Event) -> Iterator[None]:
+    """Set `ended` on SIGTERM and SIGINT instead of dying in the middle of an answer."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,188 @@
+"""What a stage's index reaches, arranged as a registry sees it: repositories, tags, manifests, blobs, referrers.
+
+The index is read again whenever its file changes; artifacts that were walked before are kept, since nothing under a
+digest changes. An artifact that is damaged is left out and logged, and the others are served. Places in a stage's
+index: docs/format/content.md, "Names".
+"""
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest
+from tidegate.depot.graph import walk
+from tidegate.depot.store import Depot
+from tidegate.errors import DepotError, StageUnknownError, TidegateError
+from tidegate.names import DIGEST
+from tidegate.oci import PLATFORMS
+
+_LOG = logging.getLogger("tidegate.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository: what its own places reach, and nothing else of the stage."""
+
+    tags: dict[str, str]  # tag to digest
+    manifests: dict[str, Descriptor]
+    blobs: dict[str, int]  # digest to size; manifests are among them
+    referrers: dict[str, tuple[Descriptor, ...]]  # digest of the subject to what refers to it
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A stage at one moment; `damaged` are the places that cannot be served."""
+
+    repositories: dict[str, Repository]
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Artifact:
+    """What one root reaches. `referring`: pairs of a subject's digest and the descriptor that refers to it."""
+
+    blobs: tuple[Descriptor, ...]
+    referring: tuple[tuple[str, Descriptor], ...]
+
+
+_ArtifactKey = tuple[str, str]  # digest of the root, chosen platforms
+
+
+class StageCatalog:
+    """The present catalog of the stage in `folder`. Safe for threads. Raises StageUnknownError for no stage."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "index.json").is_file():
+            raise StageUnknownError(f"{folder}: no stage is there", hint='"tidegate load" makes the stage')
+        self._layout = Depot(folder, create=False)
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._artifacts: dict[_ArtifactKey, _Artifact] = {}
+        self._catalog = Catalog({})
+
+    def catalog(self) -> Catalog:
+        """The catalog of the index as it is on the disk now."""
+        stamp = self._current_stamp()
+        if stamp != self._stamp:
+            with self._lock:
+                if stamp != self._stamp:
+                    self._catalog = self._read()
+                    self._stamp = stamp
+        return self._catalog
+
+    def open_blob(self, digest: str, size: int) -> BinaryIO | None:
+        """The blob's file, or None where it is not there with that size."""
+        try:
+            file = self._layout.open_blob(digest)
+        except (DepotError, OSError) as error:
+            _LOG.warning("%s", error)
+            return None
+        if os.fstat(file.fileno()).st_size != size:
+            _LOG.warning("%s: blob %s has not the %d bytes of its descriptor", self._layout.folder, digest, size)
+            file.close()
+            return None
+        return file
+
+    def _current_stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = (self._layout.folder / "index.json").stat()
+        except OSError:
+            return self._stamp  # keep serving what was there
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _read(self) -> Catalog:
+        try:
+            references = self._layout.references()
+        except TidegateError as error:
+            _LOG.warning("%s", error)
+            return self._catalog
+        artifacts: dict[_ArtifactKey, _Artifact] = {}
+        places: dict[str, list[tuple[str, Descriptor, _Artifact]]] = {}
+        damaged = []
+        for place, root in references.items():
+            key = (root.digest, root.annotations.get(PLATFORMS, ""))
+            try:
+                artifact = artifacts[key] = self._artifacts.get(key) or _read_artifact(self._layout, root)
+            except TidegateError as error:
+                _LOG.warning("%s: not served: %s", place, error)
+                damaged.append(place)
+                continue
+            name, tag = split_place(place)
+            places.setdefault(name, []).append((tag, root, artifact))
+        self._artifacts = artifacts
+        return Catalog({name: _repository(items) for name, items in places.items()}, tuple(damaged))
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """``library/alpine:3`` as repository and tag; ``app@sha256:…`` has no tag."""
+    name, at, _ = place.partition("@")
+    if at:
+        return name, ""
+    name, _, tag = place.rpartition(":")
+    return name, tag
+
+
+def _read_artifact(layout: Depot, root: Descriptor) -> _Artifact:
+    referring: list[tuple[str, Descriptor]] = []
+
+    def visit(descriptor: Descriptor, manifest: Manifest, data: bytes) -> None:
+        subject = _subject_of(data)
+        if subject:
+            referring.append((subject, _as_referrer(descriptor, manifest)))
+
+    return _Artifact(walk(layout, root, visit=visit), tuple(referring))
+
+
+def _repository(items: list[tuple[str, Descriptor, _Artifact]]) -> Repository:
+    manifests: dict[str, Descriptor] = {}
+    blobs: dict[str, int] = {}
+    referrers: dict[str, dict[str, Descriptor]] = {}
+    for _, _, artifact in items:
+        for item in artifact.blobs:
+            blobs[item.digest] = item.size
+            if item.is_index or item.is_manifest:
+                manifests[item.digest] = item
+        for subject, referrer in artifact.referring:
+            referrers.setdefault(subject, {})[referrer.digest] = referrer
+    return Repository(
+        tags={tag: root.digest for tag, root, _ in items if tag},
+        manifests=manifests,
+        blobs=blobs,
+        referrers={subject: tuple(found.values()) for subject, found in referrers.items()},
+    )
+
+
+def _as_referrer(descriptor: Descriptor, manifest: Manifest) -> Descriptor:
+    """As the specification's "Listing Referrers" wants it: the config's type stands in for no artifactType."""
+    config_type = manifest.config.media_type if manifest.config else ""
+    return Descriptor(
+        descriptor.media_type,
+        descriptor.digest,
+        descriptor.size,
+        annotations=manifest.annotations,
+        artifact_type=manifest.artifact_type or config_type,
+    )
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    digest: Annotated[str, msgspec.Meta(pattern=DIGEST)]
+
+
+class _WithSubject(msgspec.Struct, frozen=True):
+    subject: _Subject | None = None
+
+
+def _subject_of(data: bytes) -> str:
+    """The digest of the manifest's subject; empty where it has none, or none that can be asked for."""
+    if b'"subject"' not in data or len(data) > MANIFEST_MAX_BYTES:
+        return ""
+    try:
+        found = msgspec.json.decode(data, type=_WithSubject).subject
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
+    return found.digest if found else ""
