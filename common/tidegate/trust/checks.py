@@ -146,7 +146,7 @@ def _demand_role(
         _explain(chain, role, message, item, what, others)
     found = ", ".join(holders) or "nobody"
     raise SignatureError(
-        f"{what}: role {role} of channel {root.name} needs {needed} holders, signed by {len(holders)}: {found}"
+        f"{what}: signed by {len(holders)} of {needed} holders that role {role} of channel {root.name} needs: {found}"
     )
 
 

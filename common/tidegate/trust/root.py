@@ -179,7 +179,7 @@ def check_threshold(
     needed = 1 if entry is None else entry.threshold
     if len(holders) < needed:
         found = ", ".join(holders) or "nobody"
-        raise SignatureError(f"{what}: role {role} needs {needed} holders, signed by {len(holders)}: {found}")
+        raise SignatureError(f"{what}: signed by {len(holders)} of {needed} holders that role {role} needs: {found}")
     return signers
 
 
@@ -187,7 +187,7 @@ def _check_rotation_threshold(root: Root, envelope: Envelope, what: str, *, by: 
     try:
         check_threshold(root, RoleName.ROOT, pae(ROOT_TYPE, envelope.payload), envelope.signatures, what)
     except SignatureError as error:
-        raise RotationError(f"{error.message}, by version {by}") from None
+        raise RotationError(f"{error.message} (rotation, by version {by})") from None
 
 
 def _check_follows(old: Root, new: Root, chain_id: str, what: str) -> None:

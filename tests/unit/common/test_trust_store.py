@@ -94,7 +94,7 @@ def test_pin_refuses_a_site_root(tmp_path: Path) -> None:
 
 def test_pin_refuses_a_key_that_is_not_the_sites_root_key(tmp_path: Path) -> None:
     store = high(tmp_path)
-    with pytest.raises(RotationError, match="role root needs 1"):
+    with pytest.raises(RotationError, match="signed by 0 of 1 holders that role root needs"):
         store.pin(channel(), signer(6, "eve"), created=CREATED)
     assert store.list() == ()
 
