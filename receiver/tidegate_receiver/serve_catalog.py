@@ -20,6 +20,7 @@ from tidegate.depot.store import Depot
 from tidegate.errors import DepotError, StageUnknownError, TidegateError
 from tidegate.names import DIGEST
 from tidegate.oci import PLATFORMS
+from tidegate.registry.reference import split_place
 
 _LOG = logging.getLogger("tidegate.serve")
 
@@ -51,6 +52,8 @@ class _Artifact:
 
 
 _ArtifactKey = tuple[str, str]  # digest of the root, chosen platforms
+#: tag or digest, root, and what it reaches
+_Item = tuple[str, Descriptor, _Artifact]
 
 
 class StageCatalog:
@@ -102,7 +105,7 @@ class StageCatalog:
             _LOG.warning("%s", error)
             return self._catalog
         artifacts: dict[_ArtifactKey, _Artifact] = {}
-        places: dict[str, list[tuple[str, Descriptor, _Artifact]]] = {}
+        places: dict[str, list[_Item]] = {}
         damaged = []
         for place, root in references.items():
             key = (root.digest, root.annotations.get(PLATFORMS, ""))
@@ -118,15 +121,6 @@ class StageCatalog:
         return Catalog({name: _repository(items) for name, items in places.items()}, tuple(damaged))
 
 
-def split_place(place: str) -> tuple[str, str]:
-    """``library/alpine:3`` as repository and tag; ``app@sha256:…`` has no tag."""
-    name, at, _ = place.partition("@")
-    if at:
-        return name, ""
-    name, _, tag = place.rpartition(":")
-    return name, tag
-
-
 def _read_artifact(layout: Depot, root: Descriptor) -> _Artifact:
     referring: list[tuple[str, Descriptor]] = []
 
@@ -138,7 +132,7 @@ def _read_artifact(layout: Depot, root: Descriptor) -> _Artifact:
     return _Artifact(walk(layout, root, visit=visit), tuple(referring))
 
 
-def _repository(items: list[tuple[str, Descriptor, _Artifact]]) -> Repository:
+def _repository(items: list[_Item]) -> Repository:
     manifests: dict[str, Descriptor] = {}
     blobs: dict[str, int] = {}
     referrers: dict[str, dict[str, Descriptor]] = {}
@@ -150,7 +144,7 @@ def _repository(items: list[tuple[str, Descriptor, _Artifact]]) -> Repository:
         for subject, referrer in artifact.referring:
             referrers.setdefault(subject, {})[referrer.digest] = referrer
     return Repository(
-        tags={tag: root.digest for tag, root, _ in items if tag},
+        tags={tag: root.digest for tag, root, _ in items if ":" not in tag},
         manifests=manifests,
         blobs=blobs,
         referrers={subject: tuple(found.values()) for subject, found in referrers.items()},
