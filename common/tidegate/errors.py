@@ -50,6 +50,9 @@ class RegistryError(CollectError):
     """A registry refused, failed, or answered something that is no answer."""
 
     exit_code = 11
+    #: HTTP status, and the code in the registry's answer (MANIFEST_BLOB_UNKNOWN …), where there was an answer
+    status: int = 0
+    code: str = ""
 
 
 class RegistryAuthError(RegistryError):
@@ -92,6 +95,13 @@ class BundleUnknownError(TidegateError):
     """No bundle of that name is known here."""
 
     exit_code = 18
+
+
+class SourceChangedError(CollectError):
+    """A file changed, appeared or went away while it was read."""
+
+    exit_code = 19
+    hint = "collect it again when nothing writes to the folder, or from a copy or snapshot"
 
 
 # --- media and carriers -----------------------------------------------------------------------
@@ -325,6 +335,11 @@ class LedgerDamagedError(LedgerError):
     exit_code = 61
     hint = "keep the folder as it is: a damaged ledger is sealed, never rewritten"
 
+    def __init__(self, message: str, *, findings: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        #: one sentence for each difference, naming the place
+        self.findings = findings or (message,)
+
 
 class LedgerBusyError(LedgerError):
     """Another process writes the ledger and did not finish in time."""
@@ -364,6 +379,13 @@ class BusyError(StateError):
     """Another Tidegate command works on the same thing."""
 
     exit_code = 74
+
+
+class StateDamagedError(StateError):
+    """The state database is damaged, or is no database."""
+
+    exit_code = 75
+    hint = "keep state.db for study and restore it from a backup; the ledger and the depot do not depend on it"
 
 
 # --- trust and keys ---------------------------------------------------------------------------
