@@ -36,6 +36,12 @@ class Invocation:
 
         return Workspace.open(self.root, role=role)
 
+    def found_workspace(self) -> "Workspace":
+        """The root as it is, initialised or not: for commands that also work without one."""
+        from tidegate.workspace import Workspace
+
+        return Workspace.find(self.root)
+
 
 def shared_options(*, writes: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command ``--root --json --quiet`` (and ``--dry-run`` where it writes); it gets an `Invocation` first."""

@@ -1,0 +1,108 @@
+"""``tidegate keys``: the keys of this host, and the pairing file for the other side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tidegate.trust.root import Chain
+
+
+@click.group("keys", short_help="The keys of this host; export the pairing file.")
+def command() -> None:
+    """The keys of this host, and the pairing file for the other side."""
+
+
+@command.command("list", short_help="Every key of the own root: role, holder, where it is.")
+@shared_options()
+def list_keys(invocation: Invocation) -> None:
+    """Every key of the newest own root, with its roles and whether its private half is on this host."""
+    workspace = invocation.workspace()
+    root = _own_chain(workspace).newest
+    held = _held_keys(workspace)
+    rows = []
+    for key_id, key in root.keys.items():
+        roles = [name for name, role in root.roles.items() if key_id in role.keys]
+        state = "revoked" if key_id in root.revoked_ids else ", ".join(roles) or "no role"
+        rows.append((key_id[:16], key.holder, state, held.get(key_id, "not on this host")))
+        invocation.report.object(
+            {"key_id": key_id, "holder": key.holder, "roles": roles, "file": held.get(key_id), "public": key.public}
+        )
+    invocation.report.table(("key", "holder", "role", "private half"), rows)
+
+
+@command.command("show", short_help="The channel, its fingerprint in words, the root's version.")
+@shared_options()
+def show_keys(invocation: Invocation) -> None:
+    """What the other side must know: the channel's id and its fingerprint in words."""
+    from tidegate.trust.words import fingerprint_words
+
+    workspace = invocation.workspace()
+    chain = _own_chain(workspace)
+    words = fingerprint_words(chain.channel_id)
+    root = chain.newest
+    invocation.report.line(f"{root.type} {root.name}, id {chain.channel_id}")
+    invocation.report.line(f"root version {root.version}, epoch {root.epoch}, created {root.created}")
+    invocation.report.closing(
+        f"fingerprint: {words}",
+        name=root.name,
+        type=root.type,
+        id=chain.channel_id,
+        version=root.version,
+        epoch=root.epoch,
+        fingerprint=words,
+    )
+
+
+@command.command("export", short_help="Write the pairing file; print its fingerprint in words.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@shared_options(writes=True)
+def export(invocation: Invocation, file: Path) -> None:
+    """Write the channel root's chain to FILE for ``tidegate trust add`` on the other side."""
+    from tidegate.files import write_durably
+    from tidegate.ledger.entries import Event, entry
+    from tidegate.trust.words import fingerprint_words
+
+    workspace = invocation.workspace(Role.LOW)
+    chain = workspace.trust.own_channel()
+    words = fingerprint_words(chain.channel_id)
+    if not invocation.dry_run:
+        with workspace.recording():
+            write_durably(file.absolute(), chain.to_whole_bytes())
+            with workspace.state.transaction() as transaction:
+                transaction.queue(
+                    entry(Event.EXPORT, subject=chain.channel_id, step="pairing-file", channel=chain.channel_id)
+                )
+    done = "would be written" if invocation.dry_run else "written"
+    invocation.report.line(f"{file} {done}: channel {chain.newest.name}, root version {chain.newest.version}")
+    invocation.report.line(f"fingerprint: {words}")
+    invocation.report.closing(
+        "carry the file to the other side, and read the words to them by voice",
+        file=str(file),
+        channel=chain.channel_id,
+        fingerprint=words,
+    )
+
+
+def _own_chain(workspace: Workspace) -> "Chain":
+    is_low = workspace.settings.role is Role.LOW
+    return workspace.trust.own_channel() if is_low else workspace.trust.site_chain()
+
+
+def _held_keys(workspace: Workspace) -> dict[str, str]:
+    """key id → file of the private keys on this host."""
+    from tidegate.errors import TidegateError
+    from tidegate.trust.keys import read_key_info
+
+    held = {}
+    for path in sorted((workspace.root / "keys").glob("*.key")):
+        try:
+            held[read_key_info(path).key_id] = f"keys/{path.name}"
+        except TidegateError:  # listed as not on this host; `doctor` says what is wrong with it
+            continue
+    return held

@@ -1,0 +1,128 @@
+"""``tidegate trust``: which channels the high side believes."""
+
+from pathlib import Path
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.errors import HostError
+
+
+@click.group("trust", short_help="Which channels this side believes: add, list, remove.")
+def command() -> None:
+    """Which channels this side believes."""
+
+
+@command.command("add", short_help="Pin the channel of a pairing file, given its words.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--fingerprint", metavar="WORDS", help="The twelve words, as you heard them from the other side.")
+@shared_options(writes=True)
+def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
+    """Pin the channel of the pairing file FILE in the site root. Without the right words it is refused."""
+    from tidegate.errors import FingerprintError
+    from tidegate.ledger.entries import Event, entry
+    from tidegate.trust.root import parse_chain
+    from tidegate.trust.words import check_fingerprint
+
+    workspace = invocation.workspace(Role.HIGH)
+    chain = parse_chain(_read(file))
+    if fingerprint is None:
+        raise FingerprintError(f"{file}: channel {chain.newest.name} is pinned only with its twelve words")
+    check_fingerprint(chain.channel_id, fingerprint)
+    stored = workspace.trust.get(chain.channel_id)
+    if stored is not None and stored.newest.version >= chain.newest.version:
+        invocation.report.closing(
+            f"nothing to do: channel {chain.newest.name} is pinned already, root version {stored.newest.version}",
+            channel=chain.channel_id,
+            new=False,
+        )
+        return
+    if not invocation.dry_run:
+        with workspace.recording():
+            site = workspace.trust.pin(chain, workspace.signer("root"))
+            with workspace.state.transaction() as transaction:
+                transaction.queue(
+                    entry(
+                        Event.TRUST_CHANGE,
+                        subject=chain.channel_id,
+                        step=f"trust-add-{site.version}-{chain.newest.version}",
+                        channel=chain.channel_id,
+                        detail=f"channel {chain.newest.name} pinned, root version {chain.newest.version}",
+                    )
+                )
+    done = "would be pinned" if invocation.dry_run else "is pinned"
+    invocation.report.closing(
+        f"channel {chain.newest.name} {done}, root version {chain.newest.version}; bundles of it can be received",
+        channel=chain.channel_id,
+        name=chain.newest.name,
+        new=True,
+    )
+
+
+@command.command("list", short_help="The pinned channels, with words and keys.")
+@shared_options()
+def list_channels(invocation: Invocation) -> None:
+    """The channels that the site root pins, their fingerprints, and the keys that may sign their content."""
+    from tidegate.trust.words import fingerprint_words
+
+    workspace = invocation.workspace(Role.HIGH)
+    rows = []
+    for pinned in workspace.trust.list():
+        words = fingerprint_words(pinned.channel_id)
+        keys = sorted(pinned.root.role_keys("release"))
+        rows.append((pinned.name, pinned.channel_id[:16], str(pinned.root.version), ", ".join(k[:16] for k in keys)))
+        invocation.report.object(
+            {
+                "name": pinned.name,
+                "channel": pinned.channel_id,
+                "version": pinned.root.version,
+                "epoch": pinned.root.epoch,
+                "release_keys": keys,
+                "fingerprint": words,
+            }
+        )
+    if rows:
+        invocation.report.table(("channel", "id", "root version", "release keys"), rows)
+    else:
+        invocation.report.line('no channel is pinned; "tidegate trust add FILE --fingerprint …" pins one')
+
+
+@command.command("remove", short_help="Believe a channel no more.")
+@click.argument("channel")
+@shared_options(writes=True)
+def remove(invocation: Invocation, channel: str) -> None:
+    """Believe CHANNEL (its name or id) no more. What was loaded stays; nothing more of it is received."""
+    from tidegate.ledger.entries import Event, entry
+
+    workspace = invocation.workspace(Role.HIGH)
+    found = [item for item in workspace.trust.list() if channel in (item.name, item.channel_id)]
+    if not found:
+        invocation.report.closing(f"nothing to do: channel {channel} is not pinned here", removed=False)
+        return
+    pinned = found[0]
+    if not invocation.dry_run:
+        with workspace.recording():
+            site = workspace.trust.remove(pinned.channel_id, workspace.signer("root"))
+            with workspace.state.transaction() as transaction:
+                transaction.queue(
+                    entry(
+                        Event.TRUST_CHANGE,
+                        subject=pinned.channel_id,
+                        step=f"trust-remove-{site.version}",
+                        channel=pinned.channel_id,
+                        detail=f"channel {pinned.name} is not pinned any more",
+                    )
+                )
+    done = "would not be pinned" if invocation.dry_run else "is not pinned"
+    invocation.report.closing(f"channel {pinned.name} {done} any more", channel=pinned.channel_id, removed=True)
+
+
+def _read(file: Path) -> bytes:
+    from tidegate.trust.root import CHANNEL_CHAIN_MAX_BYTES
+
+    try:
+        with file.open("rb") as opened:
+            return opened.read(CHANNEL_CHAIN_MAX_BYTES + 1)
+    except OSError as error:
+        raise HostError(f"{file}: {error.strerror}") from None

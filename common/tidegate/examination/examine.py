@@ -1,0 +1,209 @@
+"""Examine a ``.tgb`` file or a medium: the order of checks of a receiver, without its state and its disk.
+
+Signatures are judged by the pinned channel where this host trusts it, else by the root that the bundle carries. `deep`
+reads every byte and compares every chunk with its signed digest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.bundle.container import CHUNKS, BundleFile
+from tidegate.bundle.cover import find_signatures, parse_cover
+from tidegate.bundle.header import COVER_MAX_BYTES, HEAD_MAX_BYTES
+from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
+from tidegate.bundle.tables import Tables, parse_tables
+from tidegate.carrier.announcement import COVER, HEAD, Announcement, parse_announcement
+from tidegate.carrier.found import FoundVolume, printable
+from tidegate.carrier.medium import find_volumes
+from tidegate.carrier.parts import read_part
+from tidegate.carrier.reader import VolumeReader
+from tidegate.erasure.buffer import GroupBuffer
+from tidegate.erasure.codec import GroupCodec
+from tidegate.errors import (
+    ChannelUnknownError,
+    DigestError,
+    FormatError,
+    MediumLostError,
+    TidegateError,
+    VolumeMissingError,
+)
+from tidegate.examination.chunk_check import ChunkCheck
+from tidegate.examination.findings import Damage, Examination, MediumExamination, Refusal, Trust, Wholeness
+from tidegate.trust.checks import check_channel, verify_announcement, verify_manifest
+from tidegate.trust.envelope import join, parse_detached
+from tidegate.trust.root import Chain, VerifiedSigner, continue_chain, parse_chain, read_chain_id
+from tidegate.trust.store import TrustStore
+from tidegate.trust.words import fingerprint_words
+from tidegate.units import MIB
+
+READ_BYTES = 16 * MIB
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """How to examine: by which trust (None: only what is carried), and whether to read everything."""
+
+    trust: TrustStore | None
+    deep: bool
+    progress: Progress = lambda _done, _total, _phase: None
+
+    def examine_file(self, path: Path) -> Examination:
+        """A ``.tgb`` file. Raises what a receiver would raise."""
+        with BundleFile.open(path) as bundle:
+            chain, trust = self._judge(bundle.preamble)
+            head = bundle.read_part(HEAD)
+            opened = _open_body(bundle.read_part(COVER), head, bundle.manifest_length, bundle.bundle_id, chain)
+            tables = parse_tables(head, bundle.manifest_length, opened.manifest, bundle.part_lengths[CHUNKS])
+            wholeness, lost = Wholeness.UNREAD, 0
+            if self.deep:
+                lost = self._check_file_chunks(bundle, tables)
+                wholeness = Wholeness.DAMAGED if lost else Wholeness.WHOLE
+            return _examination(
+                path, "file", opened, chain, trust, wholeness, Damage(lost_chunks=lost), bundle.file_length
+            )
+
+    def examine_medium(self, folder: Path) -> MediumExamination:
+        """Everything of ours on a medium; what cannot be examined is listed with its error."""
+        contents = find_volumes(folder)
+        bundles, refusals = [], []
+        for found in contents.volumes:
+            first = next(iter(found.files.values())).path
+            try:
+                bundles.append(self._examine_volume(found, first.parent))
+            except MediumLostError:
+                raise
+            except TidegateError as error:
+                refusals.append(Refusal(printable(first.parent), error.message, error.hint, error.exit_code))
+        return MediumExamination(tuple(bundles), tuple(refusals), contents.strangers, contents.damaged)
+
+    def _judge(self, preamble: bytes | None, channel: str | None = None) -> tuple[Chain, Trust]:
+        """The chain that signatures are judged by, and whether this host trusts it."""
+        stored = None
+        if self.trust is not None:
+            wanted = read_chain_id(preamble) if preamble else channel
+            stored = self.trust.get(wanted) if wanted else None
+        if stored is not None:
+            return (continue_chain(stored, preamble) if preamble else stored), Trust.PINNED
+        if not preamble:
+            raise ChannelUnknownError(
+                "the channel's root on the medium cannot be read, and none of its keys is pinned here"
+            )
+        return parse_chain(preamble), Trust.CARRIED
+
+    def _examine_volume(self, found: FoundVolume, folder: Path) -> Examination:
+        claimed = parse_announcement(found.frame)  # only its channel is used before the signature is checked
+        chain, trust = self._judge(found.preamble, claimed.channel)
+        verify_announcement(found.frame, chain)
+        announcement = parse_announcement(found.frame)
+        check_channel(chain, announcement.channel, announcement.epoch, f"bundle {announcement.name}")
+        reader = VolumeReader(found, announcement)
+        head = read_part(reader, HEAD, HEAD_MAX_BYTES)
+        cover = read_part(reader, COVER, COVER_MAX_BYTES)
+        opened = _open_body(cover, head, announcement.manifest_length, announcement.bundle_id, chain)
+        tables = parse_tables(head, announcement.manifest_length, opened.manifest, announcement.parts[CHUNKS].length)
+        missing = tuple(f"file {place.number}" for place in reader.missing_files)
+        wholeness, lost = Wholeness.UNREAD, 0
+        if self.deep:
+            lost = self._check_volume_chunks(reader, announcement, tables)
+            wholeness = _wholeness(reader, lost, missing)
+        damage = Damage(reader.stats.records_damaged + reader.stats.records_unread, lost, missing)
+        return _examination(folder, "medium", opened, chain, trust, wholeness, damage, reader.stats.bytes_read)
+
+    def _check_file_chunks(self, bundle: BundleFile, tables: Tables) -> int:
+        total = bundle.part_lengths[CHUNKS]
+        memory = memoryview(bytearray(min(READ_BYTES, total)))
+        with ChunkCheck(tables) as check:
+            for offset in range(0, total, READ_BYTES):
+                view = memory[: min(READ_BYTES, total - offset)]
+                bundle.read_into(CHUNKS, offset, view)
+                check.feed(offset, view)
+                self.progress(offset + len(view), total, "reading")
+            return check.wrong
+
+    def _check_volume_chunks(self, reader: VolumeReader, announcement: Announcement, tables: Tables) -> int:
+        geometry = announcement.geometry(CHUNKS)
+        here = set(reader.groups(CHUNKS))
+        if not geometry.group_count:
+            return 0
+        buffer, codec = GroupBuffer(geometry), GroupCodec(geometry)
+        with ChunkCheck(tables) as check:
+            for group in range(geometry.group_count):
+                buffer.bind(group)
+                if group in here:
+                    reader.read_group(CHUNKS, group, buffer)
+                codec.mend(buffer)
+                offset, length = geometry.group_extent(group)
+                check.feed(offset, buffer.source_view(), buffer.missing_extents())
+                self.progress(offset + length, geometry.length, "reading")
+            return check.wrong
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A manifest whose signatures hold."""
+
+    manifest: Manifest
+    bundle_id: str
+    signers: tuple[VerifiedSigner, ...]
+    envelope: bytes
+
+
+def _open_body(cover: bytes, head: bytes, manifest_length: int, expected_id: str, chain: Chain) -> _Opened:
+    """Signatures over the manifest's bytes, its id, and only then its fields."""
+    if manifest_length > len(head):
+        raise FormatError(f"the manifest of {manifest_length} bytes is longer than the head of {len(head)}")
+    data = head[:manifest_length]
+    signatures = find_signatures(parse_cover(cover))
+    signers = verify_manifest(signatures, data, chain)
+    found_id = bundle_id(data)
+    if found_id != expected_id:
+        raise DigestError(f"the manifest's SHA-256 is {found_id}, announced was {expected_id}")
+    manifest = parse_manifest(data)
+    check_channel(chain, manifest.channel, manifest.epoch, f"bundle {manifest.name}")
+    return _Opened(manifest, found_id, signers, join(parse_detached(signatures), data))
+
+
+def _wholeness(reader: VolumeReader, lost: int, missing: tuple[str, ...]) -> Wholeness:
+    if lost:
+        return Wholeness.DAMAGED
+    stats = reader.stats
+    damaged = stats.records_damaged or stats.records_unread or stats.index_blocks_damaged or missing
+    return Wholeness.REPAIRABLE if damaged else Wholeness.WHOLE
+
+
+def _examination(
+    source: Path,
+    carrier: str,
+    opened: _Opened,
+    chain: Chain,
+    trust: Trust,
+    wholeness: Wholeness,
+    damage: Damage,
+    bytes_read: int,
+) -> Examination:
+    return Examination(
+        source=printable(source),
+        carrier=carrier,
+        bundle_id=opened.bundle_id,
+        manifest=opened.manifest,
+        signers=opened.signers,
+        trust=trust,
+        fingerprint=fingerprint_words(chain.channel_id),
+        wholeness=wholeness,
+        damage=damage,
+        bytes_read=bytes_read,
+        envelope=opened.envelope,
+    )
+
+
+def raise_for_damage(examination: Examination) -> None:
+    """`verify`'s verdict as an exit code: damage that cannot be repaired is an error."""
+    if examination.wholeness is Wholeness.DAMAGED:
+        damage = examination.damage
+        files = f"; missing: {', '.join(damage.missing_files)}" if damage.missing_files else ""
+        raise VolumeMissingError(
+            f"bundle {examination.manifest.name}: {damage.lost_chunks} chunks cannot be repaired from"
+            f" {examination.source}{files}"
+        )
