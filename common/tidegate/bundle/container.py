@@ -128,7 +128,7 @@ class BundleWriter:
         except OSError as error:
             raise host_error(error, "making a bundle") from None
 
-    def append_chunk(self, stored: bytes | memoryview) -> None:
+    def append_chunk(self, stored: bytes | bytearray | memoryview) -> None:
         """The stored bytes of the next chunk."""
         self._write(HEADER_BYTES + self.chunks_length, stored)
         self.chunks_length += len(stored)
@@ -156,7 +156,7 @@ class BundleWriter:
         self.close()
         return bundle_id
 
-    def _write(self, offset: int, data: bytes | memoryview) -> None:
+    def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast("B") if len(data) else memoryview(b"")
         try:
             while view:
