@@ -153,6 +153,8 @@ def good_chains() -> list[Json]:
     expiring = channel(expires="2027-01-01T00:00:00Z")
     limited = with_roles(V1, release=role("release-1", kinds=["image"], names=["*/app:*"], max_bytes=1000))
     two = line(TWO, "root-1 root-2")
+    courier = {"keys": [FUTURE_ID], "threshold": 1}
+    future = with_roles({**V1, "keys": {**V1["keys"], FUTURE_ID: FUTURE_ENTRY}}, courier=courier)
     return [
         accept("version_1", line(V1), 1, V1),
         accept("version_2_with_a_replaced_key", line(V1) + line(REPLACED), 2, V1),
@@ -164,6 +166,7 @@ def good_chains() -> list[Json]:
         accept("two_holders", two, 1, TWO),
         accept("unknown_field", line({**V1, "later": 1}), 1, {**V1, "later": 1}),
         accept("unknown_role", line(with_roles(V1, courier=role("root-1"))), 1, with_roles(V1, courier=role("root-1"))),
+        accept("t21_unknown_role_of_an_unknown_algorithm", line(future), 1, future),
         accept("unknown_algorithm", line(with_future_key(V1)), 1, with_future_key(V1)),
     ]
 
