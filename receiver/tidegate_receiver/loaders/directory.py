@@ -1,0 +1,201 @@
+"""Load artifacts into a folder: trees of files unpacked, everything else into an OCI layout beside them.
+
+``DIR/docs/…`` for the artifact `files/docs`, ``DIR/images/`` for images, so that nothing of a bundle is left out. All
+tars are read through and checked before the first file is written. Form of a files artifact: docs/format/content.md, "Files".
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from tidegate.depot.descriptors import Descriptor, Manifest
+from tidegate.depot.graph import walk
+from tidegate.depot.store import Depot
+from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UnsafePathError, UsageError
+from tidegate.oci import FILES_TYPE, OCI_LAYER_TAR, TITLE
+from tidegate.registry.reference import check_title
+from tidegate_receiver.loaders.items import LoadedItem, LoadItem
+from tidegate_receiver.loaders.tars import Member, MemberKind, read_members, stays_inside
+from tidegate_receiver.loaders.tree import WORK_FOLDER, Placed, Tree
+
+IMAGES_FOLDER = "images"
+_LINKS_NAMED = 10  # left-out links that a note names; the rest is counted
+_LAYOUT_PARTS = ("", "blobs", "blobs/sha256", ".incoming", ".lock", "index.json", "oci-layout")
+
+
+@dataclass(frozen=True, slots=True)
+class FilesArtifact:
+    """A files artifact as its manifests describe it: the title, and the tars in order."""
+
+    title: str
+    tars: tuple[Descriptor, ...]
+
+
+class DirectoryLoader:
+    """Unpacks from the depot below `folder`, which is made where it is missing; use it in a `with` block."""
+
+    def __init__(self, depot: Depot, folder: Path) -> None:
+        self.target = str(folder)
+        self._depot = depot
+        self._folder = folder
+        self._tree = Tree(folder)
+        self._layout: Depot | None = None
+
+    def __enter__(self) -> Self:
+        self._tree.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tree.__exit__()
+
+    def check(self, items: tuple[LoadItem, ...]) -> None:
+        """Read every tar through. Raises NameTakenError, UnsafePathError, FormatError, BlobMissingError, GraphError."""
+        check_items(self._depot, self._folder, items)
+
+    def load(self, item: LoadItem) -> LoadedItem:
+        """Put one artifact there and sync it."""
+        artifact = read_files_artifact(self._depot, item)
+        loaded = self._load_image(item) if artifact is None else self._unpack(item, artifact)
+        if loaded.changed:
+            self._tree.sync()
+        return loaded
+
+    def _unpack(self, item: LoadItem, artifact: FilesArtifact) -> LoadedItem:
+        size, changed, left_out = 0, False, []
+        for member, file in _members(self._depot, item, artifact):
+            if member.kind is MemberKind.LINK and not stays_inside(member.path, member.target):
+                left_out.append(f"{member.name} -> {member.target}")
+                continue
+            placed = self._place(member, file)
+            changed = changed or placed is not Placed.SAME
+            size += member.size if placed is not Placed.SAME else 0
+        place = str(self._folder / artifact.title)
+        return LoadedItem(item.name, place, item.root.digest, changed, size, _links_note(item, left_out))
+
+    def _place(self, member: Member, file: BinaryIO) -> Placed:
+        if member.kind is MemberKind.FOLDER:
+            return self._tree.place_folder(member.path, member.mode)
+        if member.kind is MemberKind.LINK:
+            return self._tree.place_link(member.path, member.target)
+        return self._tree.place_file(member.path, file.fileno(), member.offset, member.size, member.mode, member.mtime)
+
+    def _load_image(self, item: LoadItem) -> LoadedItem:
+        if self._layout is None:
+            self._layout = Depot(self._folder / IMAGES_FOLDER)
+            self._layout.remove_abandoned()
+        place = f"{self._layout.folder}:{item.place}"
+        blobs = walk(self._depot, item.root)
+        missing = self._layout.missing(blobs)
+        if not missing and self._layout.reference(item.place) == item.root:
+            return LoadedItem(item.name, place, item.root.digest, changed=False)
+        with self._layout.commit() as commit:
+            for blob in missing:
+                # Copies, not links: this folder belongs to others, who may change what lies in it.
+                commit.adopt(self._depot.blob_path(blob.digest), blob.digest, share=False)
+            commit.reference(item.place, item.root)
+        return LoadedItem(item.name, place, item.root.digest, True, sum(blob.size for blob in missing))
+
+
+def check_items(depot: Depot, folder: Path, items: tuple[LoadItem, ...]) -> None:
+    """Whether all `items` may be loaded below `folder`; changes nothing, and the folder need not exist."""
+    titles: dict[str, str] = {}
+    image = ""
+    for item in items:
+        artifact = read_files_artifact(depot, item)
+        if artifact is None:
+            _check_image(depot, item)
+            image = image or item.name
+            continue
+        other = titles.setdefault(artifact.title, item.name)
+        if other != item.name:
+            raise NameTakenError(f"{folder / artifact.title}: both {other} and {item.name} go there")
+        _check_tree(depot, item, artifact)
+    _check_images_folder(folder / IMAGES_FOLDER, image, titles.get(IMAGES_FOLDER, ""))
+
+
+def _check_image(depot: Depot, item: LoadItem) -> None:
+    missing = depot.missing(walk(depot, item.root))
+    if missing:
+        raise BlobMissingError(f"{item.name}: its blob {missing[0].digest} is not in the depot, or has another size")
+
+
+def _check_images_folder(images: Path, image: str, tree: str) -> None:
+    """`images` is a layout or a tree of files, never both; and no link stands in a layout. Names or empty."""
+    elsewhere = "load into another folder"
+    is_layout = (images / "oci-layout").is_file()
+    if tree and image:
+        raise NameTakenError(f"{images}: both {tree} and the image {image} go there", hint=elsewhere)
+    if tree and is_layout:
+        raise NameTakenError(f"{images}: {tree} would go there, and it holds images", hint=elsewhere)
+    if not image:
+        return
+    for part in _LAYOUT_PARTS:
+        if (images / part).is_symlink():
+            raise UnsafePathError(f"{images / part}: a link where images are to go", hint="remove it")
+    if images.exists() and not is_layout and any(images.iterdir()):
+        raise NameTakenError(f"{images}: {image} would go there, and it holds other files", hint=elsewhere)
+
+
+def read_files_artifact(depot: Depot, item: LoadItem) -> FilesArtifact | None:
+    """The artifact as title and tars, or None where it is no files artifact. Raises FormatError for a wrong one."""
+    roots: list[Manifest] = []
+    tars: list[Descriptor] = []
+
+    def visit(_: Descriptor, manifest: Manifest, data: bytes) -> None:
+        del data
+        roots.append(manifest)
+        tars.extend(manifest.layers)
+
+    walk(depot, item.root, visit=visit)
+    if roots[0].artifact_type != FILES_TYPE:
+        return None
+    title = roots[0].annotations.get(TITLE, "")
+    try:
+        check_title(title)
+    except UsageError as error:
+        raise UnsafePathError(f"{item.name}: title: {error.message}") from None
+    if title == WORK_FOLDER:
+        raise UnsafePathError(f"{item.name}: title: {title!r} is a name of our own")
+    strange = next((tar.media_type for tar in tars if tar.media_type != OCI_LAYER_TAR), None)
+    if strange is not None:
+        raise FormatError(f"{item.name}: a layer of type {strange!r}, expected {OCI_LAYER_TAR!r}")
+    return FilesArtifact(title, tuple(tars))
+
+
+def _members(depot: Depot, item: LoadItem, artifact: FilesArtifact) -> Iterator[tuple[Member, BinaryIO]]:
+    """Every member of every tar, with the open tar; C-10 is checked here."""
+    for tar in artifact.tars:
+        with closing(depot.open_blob(tar.digest)) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length != tar.size:
+                raise BlobMissingError(f"{item.name}: blob {tar.digest} has {length} bytes, not {tar.size}")
+            for member in read_members(file, length, item.name):
+                if member.path[0] != artifact.title:
+                    raise UnsafePathError(f"{item.name}: {member.name}: not below {artifact.title!r} (C-10)")
+                yield member, file
+
+
+def _check_tree(depot: Depot, item: LoadItem, artifact: FilesArtifact) -> None:
+    """No path twice, and nothing below a file or link. Paths are kept as hashes (keyed, 64 bits) to spare memory."""
+    leaves: set[int] = set()
+    folders: set[int] = set()
+    for member, _ in _members(depot, item, artifact):
+        own = hash(member.path)
+        above = [hash(member.path[:depth]) for depth in range(1, len(member.path))]
+        is_folder = member.kind is MemberKind.FOLDER
+        if own in leaves or (own in folders and not is_folder):
+            raise UnsafePathError(f"{item.name}: {member.name}: there twice")
+        if not leaves.isdisjoint(above):
+            raise UnsafePathError(f"{item.name}: {member.name}: below a file or link of the same tree")
+        folders.update(above)
+        (folders if is_folder else leaves).add(own)
+
+
+def _links_note(item: LoadItem, left_out: list[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    named = ", ".join(left_out[:_LINKS_NAMED]) + (" …" if len(left_out) > _LINKS_NAMED else "")
+    return (f"{item.name}: {len(left_out)} links that lead outside of the folder were left out: {named}",)

@@ -1,0 +1,48 @@
+"""What loaders have in common: the artifact that is to be loaded, what became of it, and what a loader does.
+
+A loader checks all items before it changes anything, then takes them one by one; promotion records each. What is at the
+target already is left alone, so that loading twice, or again after a crash, is harmless.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from tidegate.depot.descriptors import Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class LoadItem:
+    """One artifact in the depot: its name and kind in the manifest, its place, its root blob."""
+
+    name: str
+    kind: str
+    place: str  # ``app:1``, ``files/docs:latest``
+    root: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedItem:
+    """What became of one artifact at a target."""
+
+    name: str
+    place: str  # where it is now: ``registry.example:5000/app:1``, ``/srv/in/docs``
+    digest: str  # as read back; another than the root's only where `notes` says why
+    changed: bool  # False: it was there already
+    size_bytes: int = 0  # written or sent
+    notes: tuple[str, ...] = ()
+
+
+class Loader(Protocol):
+    """One target. `target` names it in messages and in the ledger."""
+
+    target: str
+
+    def check(self, items: tuple[LoadItem, ...]) -> None:
+        """Refuse what can be refused before anything is changed."""
+
+    def load(self, item: LoadItem) -> LoadedItem:
+        """Put one artifact there, durably where that is ours to say."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
