@@ -21,7 +21,7 @@ from tidegate.errors import (
 )
 from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, MANIFEST_TYPE, Signature, pae, parse_detached
 from tidegate.trust.keys import verify
-from tidegate.trust.payload import Limits, Patterns, RoleName
+from tidegate.trust.payload import Limits, Patterns, RoleName, RootType
 from tidegate.trust.root import Chain, Key, Root, VerifiedSigner, verified_signers
 
 
@@ -137,6 +137,8 @@ def _demand_role(
 ) -> tuple[VerifiedSigner, ...]:
     """The signers when they reach the role's threshold, else the error that says best why not."""
     root = chain.newest
+    if root.type is not RootType.CHANNEL:  # a medium may carry any root that verifies in itself
+        raise SignatureError(f"{what}: a {root.label} vouches for no bundle")
     signers = verified_signers(root, role, message, signatures, what)
     holders = sorted({signer.holder for signer in signers})
     needed = root.roles[role].threshold

@@ -89,6 +89,14 @@ def test_verify_announcement_refuses_other_bytes_and_other_types() -> None:
             verify_announcement(bad, plant())
 
 
+def test_a_site_root_on_a_medium_vouches_for_nothing() -> None:
+    site = create_site_root("plant-7", {"root": [ROOT], "ledger": [LEDGER], "carrier": [CARRIER]}, CREATED)
+    with pytest.raises(SignatureError, match="site root plant-7, version 1 vouches for no bundle"):
+        verify_announcement(announced(CARRIER), site)
+    with pytest.raises(SignatureError):
+        verify_manifest(sign_detached(b"m", MANIFEST_TYPE, [ROOT]), b"m", site)
+
+
 def test_verify_announcement_refuses_the_release_key_since_roles_are_apart() -> None:
     with pytest.raises(SignatureError, match="of carla is not in role carrier"):
         verify_announcement(announced(RELEASE), plant())
