@@ -98,7 +98,7 @@ class BundleUnknownError(TidegateError):
 
 
 class SourceChangedError(CollectError):
-    """A file changed, appeared or went away while it was read."""
+    """A file changed or went away while it was read."""
 
     exit_code = 19
     hint = "collect it again when nothing writes to the folder, or from a copy or snapshot"
