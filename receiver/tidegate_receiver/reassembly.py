@@ -1,0 +1,322 @@
+"""Put a bundle together from what carriers give, chunk by verified chunk, in bounded memory.
+
+    group of symbols ─► mend ─► whole chunks ─► digest, decompress, write (threads) ─► SHA-256 of blobs, in order
+
+One group is in memory at a time. A group that cannot be mended wholly still gives every chunk whose bytes are whole.
+What is verified is marked in `Progress`, saved from time to time after the content was synced; so a second stick, a
+second pass, or the same command after a SIGKILL fills what is missing and skips what is there. Which symbols are
+damaged the source says; what the bytes must be the signed tables say.
+"""
+
+import bisect
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tidegate.bundle.placement import Placement
+from tidegate.bundle.tables import Tables
+from tidegate.carrier.announcement import CHUNKS
+from tidegate.carrier.parts import SymbolSource, lost_blocks_error
+from tidegate.erasure.buffer import GroupBuffer
+from tidegate.erasure.codec import BlockReport, BlockState, GroupCodec, GroupReport
+from tidegate.erasure.geometry import PartGeometry
+from tidegate.erasure.locate import LocationBudget, locate_wrong_symbols
+from tidegate.errors import DigestError, TidegateError, VolumeMissingError
+from tidegate.report import ProgressCallback
+from tidegate_receiver.blobs import BlobFiles, check_blob_digest
+from tidegate_receiver.pipeline import ChunkPipeline
+from tidegate_receiver.spool import Spool
+
+SAVE_SECONDS = 15.0  # at most so much work is done again after a crash
+LOST_LISTED_MAX = 64
+
+
+@dataclass(slots=True)
+class FillReport:
+    """What one source gave. Symbols are counted as found missing in groups that were read."""
+
+    groups_read: int = 0
+    symbols_missing: int = 0
+    blocks_mended: int = 0
+    blocks_lost: int = 0
+    symbols_wrong: int = 0  # present, listed as right, and wrong all the same
+    chunks_taken: int = 0
+    lost: list[BlockReport] = field(default_factory=list)
+
+    def count(self, report: GroupReport) -> None:
+        self.groups_read += 1
+        self.symbols_missing += report.erasure_count
+        self.blocks_mended += report.mended_count
+        self.blocks_lost += len(report.lost_blocks)
+        lost = (block for block in report.blocks if block.state is BlockState.LOST)
+        self.lost += list(lost)[: LOST_LISTED_MAX - len(self.lost)]
+
+
+@dataclass(slots=True)
+class _Straddler:
+    """A chunk that began in an earlier group: its first `filled` bytes are in `memory`."""
+
+    chunk: int
+    memory: bytearray
+    filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The bytes [first, end) of a chunk's stored bytes, and where they begin in the bound group."""
+
+    first: int
+    end: int
+    at: int
+
+
+class Reassembly:
+    """One bundle in the spool, on its way to being whole. Its tables are verified. Use as a context manager."""
+
+    def __init__(self, spool: Spool, tables: Tables, *, save_seconds: float = SAVE_SECONDS) -> None:
+        self.spool = spool
+        self.tables = tables
+        self.progress = spool.load_progress(len(tables.chunks), len(tables.blobs))
+        self._placement = Placement.of(tables)
+        self._files = BlobFiles(spool.blobs_folder, tables.blobs)
+        self._save_seconds = save_seconds
+        self._saved = time.monotonic()
+        self._budget = LocationBudget()
+        self._refilled = False
+
+    # --- what is there ------------------------------------------------------------------------
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether every chunk is verified; the blobs may still have to be."""
+        return bool(self.progress.chunks.all())
+
+    def missing_chunks(self) -> int:
+        return len(self.progress.chunks) - self.progress.chunks_done
+
+    def needs(self, geometry: PartGeometry, group: int) -> bool:
+        """Whether a chunk that is not there has bytes in `group`."""
+        chunks = self._chunks_of(*geometry.group_extent(group))
+        return not bool(self.progress.chunks[chunks.start : chunks.stop].all())
+
+    def _chunks_of(self, offset: int, length: int) -> range:
+        """The chunks that have bytes in [offset, offset + length) of part 2."""
+        starts = self.tables.chunks["offset"]
+        # By hand: searchsorted would copy the whole column for each group.
+        first = bisect.bisect_right(starts, offset) - 1
+        return range(first, bisect.bisect_left(starts, offset + length, lo=first))
+
+    # --- filling ------------------------------------------------------------------------------
+
+    def fill(self, source: SymbolSource, report_progress: ProgressCallback | None = None) -> FillReport:
+        """Take every missing chunk that `source` can give.
+
+        Raises DigestError or TamperedError where bytes that were reported whole are not what was signed, DiskFullError
+        and MediumLostError where there is nothing to be done; all that was verified before is kept.
+        """
+        report = FillReport()
+        before = self.progress.chunks_done
+        pipeline = ChunkPipeline(self.tables, self._placement, self._files, self.progress)
+        try:
+            _Filling(self, source, pipeline, report, report_progress).run()
+        except BaseException:
+            pipeline.close()
+            with contextlib.suppress(TidegateError):  # what went wrong first is what is told
+                self.save()
+            raise
+        pipeline.close()
+        report.chunks_taken = self.progress.chunks_done - before
+        self.save()
+        return report
+
+    def missing_error(self, source: SymbolSource, report: FillReport) -> VolumeMissingError:
+        """The error that names what is damaged or was never read, after a `fill` that left something missing."""
+        done, count = self.progress.chunks_done, len(self.progress.chunks)
+        kept = f"{done} of {count} pieces of content are kept"
+        if report.lost:
+            error = lost_blocks_error(source.announcement, CHUNKS, report.lost)
+            return VolumeMissingError(f"{error.message}; {kept}")
+        geometry = source.announcement.geometry(CHUNKS)
+        have = set(source.groups(CHUNKS))
+        absent = [group for group in range(geometry.group_count) if group not in have and self.needs(geometry, group)]
+        listed = ", ".join(map(str, absent[:8])) + (", …" if len(absent) > 8 else "")
+        return VolumeMissingError(f"bundle {source.announcement.name}: chunks: groups {listed} are not here; {kept}")
+
+    def save(self) -> None:
+        """Make what is verified durable: first the content, then the word that it is there."""
+        self.spool.save_progress(self.progress)
+        self._saved = time.monotonic()
+
+    def save_if_due(self) -> None:
+        if time.monotonic() - self._saved >= self._save_seconds:
+            self.save()
+
+    # --- finishing ----------------------------------------------------------------------------
+
+    def verify_blobs(self) -> int:
+        """Compare the blobs that could not be hashed on the way; the number whose content is gone bad in the spool.
+
+        Their chunks count as missing again: fill once more. Raises DigestError where that was tried.
+        """
+        damaged = 0
+        for number in (~self.progress.blobs).nonzero()[0].tolist():
+            try:
+                check_blob_digest(self._files.digest(number), self._files.read_digest(number))
+            except DigestError:
+                if self._refilled:
+                    raise
+                self._forget_blob(number)
+                damaged += 1
+                continue
+            self._files.finish(number)
+            self.progress.blobs[number] = True
+        self._refilled = self._refilled or bool(damaged)
+        return damaged
+
+    def _forget_blob(self, number: int) -> None:
+        # Every chunk was verified against the signed tables, so either this disk lost bytes or the tables are wrong.
+        record = self.tables.blobs[number]
+        first = int(record["first_segment"])
+        where = self.tables.segments["where"][first : first + int(record["segment_count"])]
+        self.progress.chunks[where] = False
+        for chunk in set(where.tolist()):
+            for piece in self._placement.pieces(chunk):
+                self.progress.blobs[piece.blob] = False
+        self._files.remove(number)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def __enter__(self) -> "Reassembly":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Filling:
+    """One `fill`: the memory of a group, and the chunk that reaches into the next one."""
+
+    def __init__(
+        self,
+        reassembly: Reassembly,
+        source: SymbolSource,
+        pipeline: ChunkPipeline,
+        report: FillReport,
+        report_progress: ProgressCallback | None,
+    ) -> None:
+        self.reassembly = reassembly
+        self.chunks = reassembly.tables.chunks
+        self.done = reassembly.progress.chunks
+        self.source = source
+        self.pipeline = pipeline
+        self.report = report
+        self.report_progress = report_progress
+        self.geometry = source.announcement.geometry(CHUNKS)
+        self.straddler: _Straddler | None = None
+
+    def run(self) -> None:
+        groups = [group for group in self.source.groups(CHUNKS) if self.reassembly.needs(self.geometry, group)]
+        if not groups:
+            return
+        self.buffer, self.codec = GroupBuffer(self.geometry), GroupCodec(self.geometry)
+        total = int(self.chunks["stored"][~self.done].sum())
+        for group in groups:
+            report = self._load(group)
+            self.report.count(report)
+            self._take_group(group)
+            self.reassembly.save_if_due()
+            if self.report_progress is not None:
+                self.report_progress(self.pipeline.stored_bytes, total, "receiving")
+
+    def _load(self, group: int) -> GroupReport:
+        self.buffer.bind(group)
+        self.source.read_group(CHUNKS, group, self.buffer)
+        return self.codec.mend(self.buffer)
+
+    # --- chunks of a group --------------------------------------------------------------------
+
+    def _take_group(self, group: int) -> None:
+        missing = self.buffer.missing_extents()
+        view = self.buffer.source_view()
+        for chunk, part in self._slices(group):
+            offset = int(self.chunks["offset"][chunk])
+            if _overlaps(missing, offset + part.first, offset + part.end):
+                self.straddler = None
+                continue
+            self._take_slice(chunk, part, view[part.at : part.at + part.end - part.first])
+        for chunk, error in self.pipeline.drain():
+            self._look_again(chunk, error)
+
+    def _slices(self, group: int) -> Iterator[tuple[int, _Slice]]:
+        """The missing chunks that have bytes in `group`, each with the slice of it that lies there."""
+        start, length = self.geometry.group_extent(group)
+        for chunk in self.reassembly._chunks_of(start, length):
+            if not self.done[chunk]:
+                yield chunk, self._slice_of(chunk, start, length)
+
+    def _slice_of(self, chunk: int, start: int, length: int) -> _Slice:
+        offset, stored = int(self.chunks["offset"][chunk]), int(self.chunks["stored"][chunk])
+        first = max(0, start - offset)
+        return _Slice(first, min(stored, start + length - offset), offset + first - start)
+
+    def _take_slice(self, chunk: int, part: _Slice, view: memoryview) -> None:
+        stored = int(self.chunks["stored"][chunk])
+        if part.first == 0 and part.end == stored:
+            self.pipeline.submit(chunk, view)
+            return
+        if part.first == 0:
+            self.straddler = _Straddler(chunk, bytearray(stored), 0)
+        straddler = self.straddler
+        if straddler is None or straddler.chunk != chunk or straddler.filled != part.first:
+            return  # an earlier group did not give its part
+        straddler.memory[part.first : part.end] = view
+        straddler.filled = part.end
+        if straddler.filled == stored:
+            self.straddler = None
+            self.pipeline.submit(chunk, memoryview(straddler.memory))
+
+    # --- bytes that are there and wrong -------------------------------------------------------
+
+    def _look_again(self, chunk: int, error: DigestError) -> None:
+        """Find the symbols that lie, once, for a chunk whose bytes were whole and are not what was signed."""
+        offset, stored = int(self.chunks["offset"][chunk]), int(self.chunks["stored"][chunk])
+        memory = bytearray(stored)
+        groups = range(self.geometry.group_of_offset(offset), self.geometry.group_of_offset(offset + stored - 1) + 1)
+        for group in groups:
+            part = self._slice_of(chunk, *self.geometry.group_extent(group))
+            self._mend_lies(group, offset + part.first, offset + part.end)
+            memory[part.first : part.end] = self.buffer.source_view()[part.at : part.at + part.end - part.first]
+        self.pipeline.submit(chunk, memoryview(memory))
+        if self.pipeline.drain():
+            raise error
+
+    def _mend_lies(self, group: int, first: int, end: int) -> None:
+        """Load `group` with all its repairs, take wrong symbols of the blocks at [first, end) for missing, and mend."""
+        self.buffer.bind(group)
+        read_whole_group(self.source, group, self.buffer)
+        report = self.codec.mend(self.buffer)
+        size = self.geometry.symbol_size
+        for position, block in enumerate(report.blocks):
+            start = self.geometry.block_first_symbol(block.number) * size
+            if start >= end or start + self.geometry.block_source_count(block.number) * size <= first:
+                continue
+            wrong = locate_wrong_symbols(
+                self.buffer, position, block.erasures, self.codec.engine, self.reassembly._budget
+            )
+            self.report.symbols_wrong += len(wrong)
+            self.buffer.present[position, [*block.erasures, *wrong]] = False
+        self.codec.mend(self.buffer)
+
+
+def _overlaps(extents: tuple[tuple[int, int], ...], first: int, end: int) -> bool:
+    """Whether one of the rising, disjoint `extents` (offset, length) has a byte in [first, end)."""
+    at = bisect.bisect_left(extents, (end,)) - 1
+    return at >= 0 and extents[at][0] + extents[at][1] > first
+
+
+def read_whole_group(source: SymbolSource, group: int, buffer: GroupBuffer) -> None:
+    """Read a group with all its repair symbols, also where the source would leave them out."""
+    whole = getattr(source, "read_whole_group", source.read_group)
+    whole(CHUNKS, group, buffer)
