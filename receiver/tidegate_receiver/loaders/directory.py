@@ -1,7 +1,7 @@
 """Load artifacts into a folder: trees of files unpacked, everything else into an OCI layout beside them.
 
 ``DIR/docs/…`` for the artifact `files/docs`, ``DIR/images/`` for images, so that nothing of a bundle is left out. All
-tars are read through and checked before the first file is written. Form of a files artifact: docs/format/content.md, "Files".
+tars are read through and checked before the first file is written. Form of a files artifact: docs/format/content.md.
 """
 
 import os
