@@ -6,7 +6,7 @@ A frame is split without looking into its JSON (`read_announcement_frame`); whoe
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import blake3
 from msgspec import Meta
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
 
 ANNOUNCEMENT_MAGIC = b"TGA1"
-ANNOUNCEMENT_FORMAT = 1
+ANNOUNCEMENT_FORMAT: Final = 1
 ANNOUNCEMENT_MAX_BYTES = 1400  # fits into one datagram
 PAYLOAD_OFFSET = 104
 PAYLOAD_MAX_BYTES = ANNOUNCEMENT_MAX_BYTES - PAYLOAD_OFFSET

@@ -8,6 +8,7 @@ Layout: docs/format/media.md.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -40,6 +41,11 @@ class ReadStats:
     index_blocks_damaged: int = 0
     read_errors: int = 0
     bytes_read: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything that was asked for was there and right."""
+        return not (self.records_damaged or self.records_unread or self.index_blocks_damaged or self.read_errors)
 
     def add(self, other: "ReadStats") -> None:
         for name in self.__slots__:
@@ -100,6 +106,30 @@ class VolumeReader:
                 break
         if self.stats.records_read == before and self.stats.read_errors > errors:
             self._check_medium()
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> ReadStats:
+        """Read every record of the volume once, each place of its own; what was met. Nothing is mended.
+
+        `progress` gets the records' bytes done and in all.
+        """
+        before = self.stats
+        self.stats = ReadStats()
+        buffers: dict[int, GroupBuffer] = {}
+        done = 0
+        for section in range(self.layout.section_count):
+            part, group = self.layout.section_group(section)
+            if part not in buffers:
+                buffers = {part: GroupBuffer(self.announcement.geometry(part))}  # one at a time: they may be large
+            buffers[part].bind(group)
+            self._read_section(section, buffers[part], repairs=True)
+            done += int(buffers[part].exists.sum()) * self.announcement.geometry(part).symbol_size
+            if progress:
+                progress(done, self.layout.record_bytes)
+        found, self.stats = self.stats, before
+        self.stats.add(found)
+        if found.read_errors and not found.records_read:
+            self._check_medium()
+        return found
 
     def _read_section(self, section: int, buffer: GroupBuffer, *, repairs: bool) -> None:
         runs = self.layout.section_runs(section)

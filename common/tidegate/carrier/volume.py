@@ -126,6 +126,11 @@ class VolumeLayout:
         return sum(file.size for file in self.files)
 
     @property
+    def record_bytes(self) -> int:
+        """Bytes of all records together, without blocks and preambles."""
+        return int(self._run_offsets[-1]) - self.run_count * BLOCK_BYTES
+
+    @property
     def section_count(self) -> int:
         return len(self._records)
 
