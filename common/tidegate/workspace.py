@@ -89,7 +89,7 @@ class Workspace:
     def state(self) -> "State":
         from tidegate.state.db import State
 
-        return State(self.root / "state.db")
+        return State(self.root / "state.db", clock_trusted=self.settings.clock_trusted)
 
     @cached_property
     def depot(self) -> "Depot":

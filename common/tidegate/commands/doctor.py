@@ -89,8 +89,11 @@ def look_at_root(workspace: Workspace) -> Iterator[Finding]:
 def look_at_ledger(workspace: Workspace) -> Iterator[Finding]:
     if not workspace.is_initialised:
         return
+    from tidegate.state.outbox import count_waiting
+
     try:
-        waiting = workspace.state.waiting_entries()
+        with workspace.state.reading() as tx:
+            waiting = count_waiting(tx)
         workspace.recorder.check()
     except TidegateError as error:
         yield Finding("ledger", State.LACKS, error.message, error.hint)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate_receiver.mountinfo import LINE_MAX_BYTES, Mount, is_below, parse_mount, parse_mount_table, visible
-from tidegate_receiver.mounts import TABLE_EVENTS, MountTable, find_media, is_removable, mount_of
+from tidegate.media.mountinfo import LINE_MAX_BYTES, Mount, is_below, parse_mount, parse_mount_table, visible
+from tidegate.media.mounts import TABLE_EVENTS, MountTable, find_media, is_removable, mount_of
 
 USB = rb"97 27 8:17 / /media/ben/MY\040STICK rw,nosuid,nodev,relatime shared:420 - vfat /dev/sdb1 rw,fmask=0022"
 TWO = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n" + USB + b"\n"

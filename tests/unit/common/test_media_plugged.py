@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import MediaError, MediaNotFoundError
-from tidegate_receiver import media
-from tidegate_receiver.media import MediumFacts, choose_medium, describe_medium, summary
-from tidegate_receiver.mountinfo import Mount
+from tidegate.media import plugged as media
+from tidegate.media.plugged import MediumFacts, choose_medium, describe_medium, summary
+from tidegate.media.mountinfo import Mount
 
 
 def make_mount(point: Path, source: str = "/dev/none") -> Mount:

@@ -1,0 +1,115 @@
+"""``tidegate send``: write a bundle to a medium, read it back, and say when it may be removed."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.errors import MediaFullError
+from tidegate.report import Report
+from tidegate.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from tidegate.state.bundles import BundleRow
+    from tidegate_sender.delivery import Delivery
+    from tidegate_sender.media import WriteEstimate
+
+
+@click.command("send", short_help="Write a bundle to a medium and read it back.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.argument("medium", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
+@click.option("--redundancy", metavar="PERCENT", help="Repair data for the content, e.g. 10% [setting: 10%].")
+@click.option("--no-read-back", is_flag=True, help="Do not read back; the medium is then not declared removable.")
+@shared_options(writes=True)
+def command(
+    invocation: Invocation, bundle: str, medium: Path | None, redundancy: str | None, no_read_back: bool
+) -> None:
+    """Write BUNDLE (a name, number or id) to the medium at PATH; without PATH to the one that is plugged in."""
+    from tidegate.media.plugged import choose_medium, medium_for_ledger
+    from tidegate.state.bundles import find_bundle
+    from tidegate_sender.delivery import SendOptions, deliver, estimate_delivery
+
+    workspace = invocation.workspace(Role.LOW)
+    with workspace.state.reading() as tx:
+        row = find_bundle(tx, bundle)
+    place = choose_medium(medium, workspace.settings.media_folders)
+    options = SendOptions(
+        redundancy=workspace.settings.redundancy if redundancy is None else parse_percent(redundancy),
+        read_back=not no_read_back,
+    )
+    report = invocation.report
+    estimate = estimate_delivery(workspace, row, place, options, measure=not invocation.dry_run)
+    _announce(report, row, place, estimate)
+    if invocation.dry_run:
+        _close_dry_run(report, row, place, estimate)
+        return
+    started = time.monotonic()
+    workspace.begin()
+    with report.progress() as progress:
+        delivery = deliver(workspace, row, place, medium_for_ledger(place), options, progress)
+    _close(report, delivery, time.monotonic() - started)
+
+
+def parse_percent(text: str) -> float:
+    """``10%``, ``10`` or ``0.1``: all a tenth."""
+    from tidegate.errors import UsageError
+
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise UsageError(f"{text!r} is no percentage: write it like 10%") from None
+    return value if value < 1 and "%" not in text else value / 100
+
+
+def _announce(report: Report, row: "BundleRow", place: Path, estimate: "WriteEstimate") -> None:
+    time_text = ""
+    if estimate.seconds is not None:
+        low, high = estimate.seconds
+        time_text = f", about {format_duration(low)} to {format_duration(high)}"
+    report.line(f"bundle {row.name}: {format_bytes(estimate.volume_bytes)} to write to {place}{time_text}")
+
+
+def _close_dry_run(report: Report, row: "BundleRow", place: Path, estimate: "WriteEstimate") -> None:
+    room = estimate.room
+    values = {"bundle": row.name, "volume_bytes": estimate.volume_bytes, "needed": room.needed, "free": room.available}
+    if estimate.has_copy:
+        report.closing(f"{place} has a copy of {row.name} already", **values)
+    elif room.is_enough:
+        report.closing(f"it fits: {format_bytes(room.needed)} needed on {place}", **values)
+    else:
+        raise MediaFullError(
+            f"{place}: {format_bytes(room.needed)} needed, {format_bytes(room.available or 0)} free",
+            hint="use a larger medium, or make room on this one",
+        )
+
+
+def _close(report: Report, delivery: "Delivery", seconds: float) -> None:
+    from tidegate.files import SYNCS
+    from tidegate_sender.media import WriteOutcome
+
+    written = delivery.report
+    size = format_bytes(written.volume_bytes)
+    read_back = "" if written.read_back.value == "skipped" else f", read back ({written.read_back.value})"
+    if written.outcome is WriteOutcome.ALREADY_THERE:
+        text = f"nothing to do: {delivery.medium} has a whole copy of {delivery.bundle} already"
+    else:
+        text = f"sent {delivery.bundle}: {size} written{read_back} in {format_duration(seconds)}"
+    removable = written.may_be_removed and (read_back or written.outcome is WriteOutcome.ALREADY_THERE)
+    ending = "unmount it, then it may be removed" if removable else "not read back: do not rely on it yet"
+    report.closing(
+        f"{text}; {ending}",
+        bundle=delivery.bundle,
+        bundle_id=delivery.bundle_id,
+        outcome=written.outcome,
+        medium=str(delivery.medium),
+        volume_bytes=written.volume_bytes,
+        read_back=written.read_back,
+        may_be_removed=bool(removable),
+        seconds=round(seconds, 3),
+        write_seconds=round(written.write_seconds, 3),
+        read_back_seconds=round(written.read_back_seconds, 3),
+        syncs=SYNCS.count,
+    )

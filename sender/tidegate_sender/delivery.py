@@ -1,0 +1,141 @@
+"""Send a bundle: write it to a medium, with an entry before the effect and one after it.
+
+A medium is outside the root: ``write … begun`` is in the ledger, synced, before the first byte goes out, and the
+outcome after it. When the write succeeded the bundle counts as sent, and its number is used up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tidegate.bundle.container import BundleFile
+from tidegate.errors import TidegateError
+from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
+from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
+from tidegate.workspace import Workspace
+from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
+
+if TYPE_CHECKING:
+    from tidegate.bundle.manifest import Manifest
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """How a bundle is written to a medium."""
+
+    redundancy: float
+    sync: bool = True
+    read_back: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What `send` did: the bundle, the medium as it describes itself, and the writer's report."""
+
+    bundle: str
+    bundle_id: str
+    medium: Path
+    report: WriteReport
+
+
+def estimate_delivery(
+    workspace: Workspace, row: BundleRow, medium: Path, options: SendOptions, *, measure: bool
+) -> WriteEstimate:
+    """What sending will take; with `measure` 8 MiB are written, synced and removed to learn the medium's speed."""
+    with BundleFile.open(bundle_path(workspace, row)) as bundle:
+        return estimate_write(
+            bundle,
+            medium,
+            preamble=_preamble(workspace),
+            redundancy=options.redundancy,
+            read_back=options.read_back,
+            measure=measure,
+        )
+
+
+def bundle_path(workspace: Workspace, row: BundleRow) -> Path:
+    """Where the bundle's file lies; the row's path is relative to the root where it lies under it."""
+    return workspace.root / (row.path or f"spool/{row.bundle_id}.tgb")
+
+
+def deliver(
+    workspace: Workspace, row: BundleRow, medium: Path, facts: Medium, options: SendOptions, progress: Progress
+) -> Delivery:
+    """Write the bundle to `medium`. Raises MediaError and its kin; the ledger has the outcome in any case."""
+    with BundleFile.open(bundle_path(workspace, row)) as bundle:
+        manifest = bundle.manifest()
+        _record(workspace, row, manifest, facts, Event.WRITE, Outcome.BEGUN)
+        try:
+            report = write_volume(
+                bundle,
+                medium,
+                signer=workspace.signer("carrier"),
+                preamble=_preamble(workspace),
+                redundancy=options.redundancy,
+                sync=options.sync,
+                read_back=options.read_back,
+                progress=progress,
+            )
+        except BaseException as error:
+            message = error.message if isinstance(error, TidegateError) else type(error).__name__
+            _record(workspace, row, manifest, facts, Event.WRITE, Outcome.FAILED, detail=message)
+            raise
+    _record_sent(workspace, row, manifest, facts, report)
+    return Delivery(row.name, row.bundle_id, medium, report)
+
+
+def _preamble(workspace: Workspace) -> bytes:
+    """The channel's root as it is now: a bundle packed before a rotation still carries the newest root."""
+    return workspace.trust.own_channel().to_bytes()
+
+
+def _entry(
+    row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, outcome: Outcome, **more: Any
+) -> Entry:
+    return entry(
+        event,
+        subject=row.name,
+        step=event,
+        outcome=outcome,
+        bundle=row.bundle_id,
+        bundle_name=row.name,
+        channel=row.channel_id,
+        channel_name=manifest.channel_name,
+        epoch=manifest.epoch,
+        sequence=row.sequence,
+        audience=manifest.audience,
+        medium=facts,
+        **more,
+    )
+
+
+def _record(
+    workspace: Workspace,
+    row: BundleRow,
+    manifest: "Manifest",
+    facts: Medium,
+    event: Event,
+    outcome: Outcome,
+    **more: Any,
+) -> None:
+    with workspace.state.transaction() as tx:
+        tx.queue(_entry(row, manifest, facts, event, outcome, **more))
+    workspace.recorder.drain()
+
+
+def _record_sent(
+    workspace: Workspace, row: BundleRow, manifest: "Manifest", facts: Medium, report: WriteReport
+) -> None:
+    outcome = Outcome.NOTHING if report.outcome is WriteOutcome.ALREADY_THERE else Outcome.DONE
+    with workspace.state.transaction() as tx:
+        tx.queue(_entry(row, manifest, facts, Event.WRITE, outcome, stored=report.volume_bytes))
+        if report.read_back.value != "skipped":
+            tx.queue(_entry(row, manifest, facts, Event.READ_BACK, Outcome.DONE, detail=report.read_back.value))
+        tx.queue(_entry(row, manifest, facts, Event.SEND, outcome, stored=report.volume_bytes))
+        current = get_bundle(tx, row.bundle_id)
+        if current is not None and current.state is BundleState.PACKED:
+            set_bundle_state(tx, row.bundle_id, BundleState.SENT)
+    workspace.recorder.drain()

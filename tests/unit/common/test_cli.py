@@ -1,0 +1,60 @@
+"""The command itself: unknown words, errors as exit codes, machine output."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tidegate import cli
+from tidegate.errors import TidegateError
+from tidegate.report import Report, print_error
+
+
+def test_an_unknown_command_is_answered_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recieve"]) == 2
+    assert "did you mean 'receive'" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["keys", "list", "--jsno"]) == 2
+    said = capsys.readouterr().err
+    assert "--jsno" in said and "tidegate: hint:" in said
+
+
+def test_a_command_on_a_host_without_a_root_says_how_to_make_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["--root", str(tmp_path / "none"), "keys", "list"]) == 71
+    assert "tidegate init low" in capsys.readouterr().err
+
+
+def test_an_error_under_json_is_an_object_with_class_and_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["keys", "list", "--root", str(tmp_path), "--json"]) == 71
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["class"], answer["exit_code"]) == ("NotInitialisedError", 71)
+
+
+def test_an_error_that_quotes_a_stranger_shows_no_terminal_escape(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(TidegateError("file \x1b[2Jevil"))
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and line.strip()]
+    named = [word for word in words if word in cli._found_commands()]
+    assert sorted(named) == sorted(cli._found_commands())
+
+
+def test_a_quiet_report_says_nothing_and_json_says_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(quiet=True).closing("done", count=1)
+    Report(json_lines=True).closing("done", count=1)
+    assert json.loads(capsys.readouterr().out) == {"count": 1, "summary": "done"}
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Report().progress() as progress:
+        progress(1, 2, "reading")
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
