@@ -84,7 +84,7 @@ class BundleFile:
         """The manifest's bytes, which the bundle_id of the header names. Raises DigestError."""
         data = _read(self._fd, Extent(self.header.head.offset, self.manifest_length))
         if (found := sha256(data).hexdigest()) != self.bundle_id:
-            raise DigestError(f"bundle {self.bundle_id[:16]}: the manifest's SHA-256 is {found}")
+            raise DigestError(f"bundle {self.bundle_id[:16]}: the manifest's SHA-256 is {found} (B-25)")
         return data
 
     def manifest(self) -> Manifest:

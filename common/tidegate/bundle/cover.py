@@ -84,9 +84,7 @@ def _parse_piece(data: bytes | memoryview, offset: int, number: int) -> Piece:
     if length > len(data) - start:
         raise FormatError(f"cover: piece {number} has {length} bytes, {len(data) - start} are left (B-3)")
     if flags & _CRITICAL and type_ not in PieceType.__members__.values():
-        raise FeatureUnknownError(
-            f"cover: piece {number} is of critical type {type_}, which this version does not know"
-        )
+        raise FeatureUnknownError(f"cover: critical piece of type {type_}, which this version does not know (B-2)")
     return Piece(type_, bytes(data[start : start + length]), bool(flags & _CRITICAL))
 
 

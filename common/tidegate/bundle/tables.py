@@ -88,7 +88,7 @@ def parse_tables(head: bytes | memoryview, manifest_length: int, manifest: Manif
         raise FormatError(f"chunks: {chunks_length} bytes, the manifest says {manifest.chunks_length} (B-16)")
     for name, table, entry in zip(NAMES, tables.all(), _listed(manifest.tables), strict=True):
         if (found := sha256(as_bytes(table)).hexdigest()) != entry.sha256:
-            raise DigestError(f"table {name}: SHA-256 {found}, the manifest says {entry.sha256}")
+            raise DigestError(f"table {name}: SHA-256 {found}, the manifest says {entry.sha256} (B-24)")
     check_tables(manifest, tables)
     return tables
 
