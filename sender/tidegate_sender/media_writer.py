@@ -4,26 +4,22 @@
                          └──► thread: hash ─► index blocks ─► this thread: pwritev ─┴─► volume files
 
 Source records are written while the repair symbols are still being computed. One group's memory is all that is held.
-Where the kernel can, writing back is started behind every piece, so that progress tells how far the medium is, not how
-full the page cache. Layout: docs/format/media.md. OSErrors of the medium pass through; the caller says what they mean.
+Layout: docs/format/media.md. OSErrors of the medium pass through; the caller says what they mean.
 """
 
-import ctypes
-import errno
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import blake3
 
 from tidegate.bundle.header import align
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import (
+    BLOCK_BYTES,
     NO_ENTRIES,
     Entries,
     IndexBlock,
@@ -33,13 +29,13 @@ from tidegate.carrier.blocks import (
     build_label,
     preamble_digest,
 )
-from tidegate.carrier.positional import IOV_MAX
 from tidegate.carrier.records import build_entries
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout, file_name
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import GroupCodec
 from tidegate.erasure.geometry import PartGeometry
-from tidegate.files import SYNCS, sync_fd, sync_folder
+from tidegate.files import sync_folder
+from tidegate_sender.media_file import MediumFile, aligned, aligned_memory
 
 #: runs written by one call: 16 MiB with symbols of 64 KiB
 BATCH_RUNS = 4
@@ -82,9 +78,9 @@ class VolumeWriter:
         self._tag = tag
         self._preamble = preamble
         self._sync = sync
-        self._fd = -1
+        self._file: MediumFile | None = None
         self._before: Entries = NO_ENTRIES
-        self._behind: list[tuple[int, int]] = []
+        self._index_memory = aligned_memory(BATCH_RUNS * BLOCK_BYTES)
 
     def write(self, bundle: PartBytes, progress: Callable[[int], None]) -> None:
         """Write everything, sync each file and the folder. `progress` gets the bytes written so far."""
@@ -101,9 +97,8 @@ class VolumeWriter:
                         section += 1
             self._close_file()
         finally:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            if self._file:
+                self._file.abandon()
         if self._sync:
             sync_folder(self.folder)
 
@@ -136,12 +131,14 @@ class VolumeWriter:
             self._close_file()
             self._open_file(self.layout.files[runs[0].file_number - 1])
         slots = buffer.record_slots()
-        views: list[bytes | memoryview] = []
-        for run, after in zip(runs, entries, strict=True):
-            views.append(self._index_block(run.number, after))
+        views: list[memoryview] = []
+        for number, (run, after) in enumerate(zip(runs, entries, strict=True)):
+            block = self._index_memory[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+            block[:] = self._index_block(run.number, after)
+            views.append(block)
             views += slots[run.first_record : run.first_record + run.record_count]
-        write_views(self._fd, views, runs[0].offset)
-        self._write_behind(runs[0].offset, runs[-1].end)
+        assert self._file is not None
+        self._file.write(views, runs[0].offset)
 
     def _index_block(self, run: int, after: Entries) -> bytes:
         file = self.files[-1]
@@ -158,24 +155,19 @@ class VolumeWriter:
         preamble = self._preamble.ljust(align(len(self._preamble)), b"\0")
         opening = self._label(place, Place.OPENING) + preamble
         closing = preamble + self._label(place, Place.CLOSING)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o644)
+        self._file = MediumFile(path, sync=self._sync)
         self.files.append(WrittenFile(path, place, opening, closing))
         self._before = NO_ENTRIES
-        self._behind = []
-        write_views(self._fd, [opening], 0)
+        self._file.write([aligned(opening)], 0)
 
     def _close_file(self) -> None:
-        if self._fd < 0:
+        if self._file is None:
             return
         file = self.files[-1]
-        last_index = file.place.size - self.layout.closing_bytes
         block = self._index_block(file.place.first_run + file.place.run_count, NO_ENTRIES)
-        write_views(self._fd, [block, file.closing], last_index)
-        if self._sync:
-            sync_fd(self._fd)
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+        self._file.write([aligned(block + file.closing)], file.place.size - self.layout.closing_bytes)
+        self._file.close()
+        self._file = None
 
     def _label(self, place: FilePlace, end: Place) -> bytes:
         label = Label(
@@ -190,16 +182,6 @@ class VolumeWriter:
             announcement=self._data,
         )
         return build_label(label)
-
-    def _write_behind(self, start: int, end: int) -> None:
-        """Start writing back what was just written, and wait for the piece before the last one."""
-        if not self._sync or not SYNCS.enabled:
-            return
-        start_writeback(self._fd, start, end - start)
-        self._behind.append((start, end))
-        if len(self._behind) > 2:
-            first, last = self._behind.pop(0)
-            wait_for_writeback(self._fd, first, last - first)
 
 
 def _batches(runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
@@ -218,51 +200,3 @@ def _batch_entries(runs: tuple[Run, ...], buffer: GroupBuffer, encoding: "Future
     if geometry.record_order(buffer.group)[runs[0].first_record : end, 1].max() >= min(buffer.source_counts):
         encoding.result()
     return [build_entries(run, geometry, slots[run.first_record : run.first_record + run.record_count]) for run in runs]
-
-
-def write_views(fd: int, views: Sequence[bytes | memoryview], offset: int) -> None:
-    """Write all of `views`, one after another, at `offset`. Raises OSError."""
-    left = list(views)
-    while left:
-        count = os.pwritev(fd, left[:IOV_MAX], offset)
-        if count == 0:
-            raise OSError(errno.EIO, "the medium takes no more bytes")
-        offset += count
-        done = 0
-        while done < len(left) and count >= len(left[done]):
-            count -= len(left[done])
-            done += 1
-        left = left[done:]
-        if count:
-            left[0] = memoryview(left[0])[count:]
-
-
-# --- sync_file_range(2): Linux only, and a hint on file systems that do not know it ------------
-
-_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
-_NOT_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ESPIPE, errno.EOPNOTSUPP})
-
-
-def start_writeback(fd: int, offset: int, length: int) -> None:
-    _sync_range(fd, offset, length, _WRITE)
-
-
-def wait_for_writeback(fd: int, offset: int, length: int) -> None:
-    """Wait until the range has been written; raises OSError, since the kernel reports a failure only once."""
-    _sync_range(fd, offset, length, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
-
-
-@cache
-def _libc() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    return libc if hasattr(libc, "sync_file_range") else None
-
-
-def _sync_range(fd: int, offset: int, length: int, flags: int) -> None:
-    libc = _libc()
-    if libc is None:
-        return
-    if libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), ctypes.c_uint(flags)) != 0:
-        number = ctypes.get_errno()
-        if number not in _NOT_HERE:
-            raise OSError(number, os.strerror(number))
