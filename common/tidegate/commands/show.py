@@ -88,7 +88,9 @@ def _show_bundle(report: Report, found: Examination) -> None:
         report.line(f"  signed    by {signers}; this host does not know the channel, whose fingerprint is")
         report.line(f"            {found.fingerprint}")
     size = format_bytes(manifest.content_size)
-    report.line(f"  holds     {len(manifest.artifacts)} artifacts, {size}, {format_bytes(manifest.chunks_length)} packed")
+    report.line(
+        f"  holds     {len(manifest.artifacts)} artifacts, {size}, {format_bytes(manifest.chunks_length)} packed"
+    )
     for artifact in manifest.artifacts[:20]:
         report.line(f"            {printable(artifact.name)}  {artifact.kind}  {artifact.digest[:19]}…")
     if len(manifest.artifacts) > 20:

@@ -22,7 +22,7 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
     """Pin the channel of the pairing file FILE in the site root. Without the right words it is refused."""
     from tidegate.errors import FingerprintError
     from tidegate.ledger.entries import Event, entry
-    from tidegate.trust.root import parse_chain
+    from tidegate.trust.root import continue_chain, parse_chain
     from tidegate.trust.words import check_fingerprint
 
     workspace = invocation.workspace(Role.HIGH)
@@ -30,8 +30,11 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
     if fingerprint is None:
         raise FingerprintError(f"{file}: channel {chain.newest.name} is pinned only with its twelve words")
     check_fingerprint(chain.channel_id, fingerprint)
+    if workspace.settings.sites[0] not in (chain.newest.sites or ()):
+        named = ", ".join(chain.newest.sites or ())
+        invocation.report.warn(f"channel {chain.newest.name} is for {named}, this is {workspace.settings.sites[0]}")
     stored = workspace.trust.get(chain.channel_id)
-    if stored is not None and stored.newest.version >= chain.newest.version:
+    if stored is not None and continue_chain(stored, chain.to_whole_bytes()) is stored:
         invocation.report.closing(
             f"nothing to do: channel {chain.newest.name} is pinned already, root version {stored.newest.version}",
             channel=chain.channel_id,
