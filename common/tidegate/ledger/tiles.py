@@ -63,10 +63,10 @@ def build_bundle(entries: Iterable[bytes]) -> bytes:
     return b"".join(part for entry in entries for part in (len(entry).to_bytes(LENGTH_BYTES, "big"), entry))
 
 
-def parse_bundle(data: bytes, count: int, *, what: str) -> tuple[bytes, ...]:
-    """The first `count` entries of a bundle that has `count` or, being a wider one, more.
+def parse_bundle(data: bytes, count: int, *, what: str) -> tuple[tuple[bytes, ...], int]:
+    """The first `count` entries of a bundle, and how many bytes follow them.
 
-    Raises FormatError naming `what` where it holds fewer, or breaks off within one.
+    Raises FormatError naming `what` where it holds fewer, breaks off within one, or has an empty one.
     """
     entries: list[bytes] = []
     offset = 0
@@ -80,4 +80,4 @@ def parse_bundle(data: bytes, count: int, *, what: str) -> tuple[bytes, ...]:
         if offset == start:
             raise FormatError(f"{what}: its entry {len(entries)} is empty")
         entries.append(data[start:offset])
-    return tuple(entries)
+    return tuple(entries), len(data) - offset
