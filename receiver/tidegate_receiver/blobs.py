@@ -25,6 +25,10 @@ _DONE_MODE = 0o444  # as in a depot: a blob is never changed once it is there
 _READ_BYTES = 1 * MIB
 
 
+class BlobDigestError(DigestError):
+    """A blob of verified chunks is not what its name says: the bundle contradicts itself, not the medium."""
+
+
 class Hasher(Protocol):
     """What hashlib gives."""
 
@@ -107,7 +111,7 @@ class BlobDigests:
     def add(self, piece: Piece, content: memoryview) -> bool:
         """Take the next piece; whether its blob is complete and verified now.
 
-        A piece that does not follow the one before drops the blob: its file is read again later. Raises DigestError.
+        A piece that does not follow the one before drops the blob: its file is read later. Raises BlobDigestError.
         """
         hasher, expected = self._open.pop(piece.blob, (None, 0))
         if piece.blob_offset != expected:
@@ -128,6 +132,6 @@ class BlobDigests:
 
 
 def check_blob_digest(expected: str, found_hex: str) -> None:
-    """Raise DigestError where a blob's bytes are not what its name says."""
+    """Raise BlobDigestError where a blob's bytes are not what its name says."""
     if found_hex != hex_of(expected):
-        raise DigestError(f"blob {expected}: its bytes have the digest sha256:{found_hex}")
+        raise BlobDigestError(f"blob {expected}: its bytes have the digest sha256:{found_hex}")

@@ -12,7 +12,7 @@ import bisect
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tidegate.bundle.placement import Placement
 from tidegate.bundle.tables import Tables
@@ -34,23 +34,34 @@ LOST_LISTED_MAX = 64
 
 @dataclass(slots=True)
 class FillReport:
-    """What one source gave. Symbols are counted as found missing in groups that were read."""
+    """What one source gave. Blocks without a missing source symbol count as whole: their repairs may be unread."""
 
     groups_read: int = 0
     symbols_missing: int = 0
+    symbols_mended: int = 0
     blocks_mended: int = 0
     blocks_lost: int = 0
     symbols_wrong: int = 0  # present, listed as right, and wrong all the same
     chunks_taken: int = 0
     lost: list[BlockReport] = field(default_factory=list)
 
-    def count(self, report: GroupReport) -> None:
+    def count(self, report: GroupReport, geometry: PartGeometry) -> None:
         self.groups_read += 1
-        self.symbols_missing += report.erasure_count
-        self.blocks_mended += report.mended_count
-        self.blocks_lost += len(report.lost_blocks)
-        lost = (block for block in report.blocks if block.state is BlockState.LOST)
-        self.lost += list(lost)[: LOST_LISTED_MAX - len(self.lost)]
+        for block in report.blocks:
+            if block.state is BlockState.INTACT:
+                continue
+            self.symbols_missing += len(block.erasures)
+            if block.state is BlockState.MENDED:
+                self.blocks_mended += 1
+                self.symbols_mended += sum(item < geometry.block_source_count(block.number) for item in block.erasures)
+            else:
+                self.blocks_lost += 1
+                self.lost += [block] * (len(self.lost) < LOST_LISTED_MAX)
+
+    def add(self, other: "FillReport") -> None:
+        for name in (item.name for item in fields(self) if item.name != "lost"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lost = (self.lost + other.lost)[:LOST_LISTED_MAX]
 
 
 @dataclass(slots=True)
@@ -81,7 +92,7 @@ class Reassembly:
         self._placement = Placement.of(tables)
         self._files = BlobFiles(spool.blobs_folder, tables.blobs)
         self._save_seconds = save_seconds
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
         self._budget = LocationBudget()
         self._refilled = False
 
@@ -146,10 +157,10 @@ class Reassembly:
     def save(self) -> None:
         """Make what is verified durable: first the content, then the word that it is there."""
         self.spool.save_progress(self.progress)
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def save_if_due(self) -> None:
-        if time.monotonic() - self._saved >= self._save_seconds:
+        if time.monotonic() - self._saved_at >= self._save_seconds:
             self.save()
 
     # --- finishing ----------------------------------------------------------------------------
@@ -224,7 +235,7 @@ class _Filling:
         total = int(self.chunks["stored"][~self.done].sum())
         for group in groups:
             report = self._load(group)
-            self.report.count(report)
+            self.report.count(report, self.geometry)
             self._take_group(group)
             self.reassembly.save_if_due()
             if self.report_progress is not None:

@@ -1,0 +1,82 @@
+"""Quarantine: a verified bundle as an OCI layout, from which everything later is done without the medium.
+
+    quarantine/<bundle_id>/
+        oci-layout  index.json  blobs/sha256/…     the bundle's content; the index names its artifacts
+        bundle/     manifest.json  tables  cover  announcement  channel.root
+
+A bundle comes here by one rename, after everything in it was synced: it is there whole, or not at all.
+"""
+
+from pathlib import Path
+
+from tidegate.bundle.header import MANIFEST_MAX_BYTES
+from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
+from tidegate.bundle.tables import Tables, parse_tables
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.store import Depot
+from tidegate.errors import DigestError, FormatError
+from tidegate.files import sync_filesystem
+from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE, Spool, disk
+
+PAPERS_FOLDER = "bundle"
+
+
+def lay_down(spool: Spool, target: Path, manifest: Manifest, head: memoryview, manifest_length: int) -> None:
+    """Make the verified content of `spool` an OCI layout and move it to `target`.
+
+    Whatever was killed on the way is done again; a `target` that is there was moved whole.
+    """
+    if target.is_dir():
+        return
+    spool.save_file(MANIFEST_FILE, head[:manifest_length])
+    spool.save_file(TABLES_FILE, head[manifest_length:])
+    layout = Depot(spool.content)
+    # What the bundle builds on is not in this layout; an index must not name what is not there.
+    present = (item for item in manifest.artifacts if layout.has(item.digest))
+    layout.set_references(
+        {item.name: Descriptor(item.media_type, item.digest, item.size, item.annotations or {}) for item in present}
+    )
+    with disk("syncing a bundle"):
+        sync_filesystem(spool.content)
+    spool.move_content(target)
+
+
+class QuarantinedBundle:
+    """A bundle in quarantine; what it says of itself is read from its papers and checked against its bundle_id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.layout = Depot(folder, create=False)
+
+    @property
+    def bundle_id(self) -> str:
+        return self.folder.name
+
+    def manifest(self) -> Manifest:
+        """The signed manifest. Raises DigestError where it is not the one that the folder is named by."""
+        return parse_manifest(self.manifest_bytes())
+
+    def manifest_bytes(self) -> bytes:
+        data = self._read(MANIFEST_FILE)
+        if len(data) > MANIFEST_MAX_BYTES:
+            raise FormatError(f"manifest: {len(data)} bytes, the limit is {MANIFEST_MAX_BYTES}")
+        found = bundle_id(data)
+        if found != self.bundle_id:
+            raise DigestError(f"quarantine {self.bundle_id[:16]}: its manifest is of bundle {found[:16]}")
+        return data
+
+    def tables(self) -> Tables:
+        """The tables, after every check of the format."""
+        manifest_data = self.manifest_bytes()
+        manifest = parse_manifest(manifest_data)
+        return parse_tables(
+            manifest_data + self._read(TABLES_FILE), len(manifest_data), manifest, manifest.chunks_length
+        )
+
+    def paper(self, name: str) -> bytes:
+        """One of the other papers, as it was received: cover, announcement, channel.root."""
+        return self._read(name)
+
+    def _read(self, name: str) -> bytes:
+        with disk("reading a bundle in quarantine"):
+            return (self.folder / PAPERS_FOLDER / name).read_bytes()
