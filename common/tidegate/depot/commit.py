@@ -12,13 +12,14 @@ import itertools
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tidegate.depot.descriptors import Descriptor, check_digest
-from tidegate.errors import BlobDamagedError, BlobMissingError
+from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
 from tidegate.files import host_error, sync_fd, sync_filesystem, sync_folder
 from tidegate.names import hex_of
 from tidegate.units import MIB
@@ -97,12 +98,13 @@ class BlobWriter:
 class BlobCommit:
     """A group of blobs and names that enter `depot` together when the ``with`` block ends without an error.
 
-    ``commit()`` may be called in between: what was finished so far is then durable, and the group goes on.
+    ``commit()`` may be called in between, also while other threads write: what was finished so far is then durable.
     """
 
     def __init__(self, depot: "Depot") -> None:
         self.depot = depot
         self._numbers = itertools.count()
+        self._taking = threading.Lock()
         self._blobs: dict[str, tuple[Path, int]] = {}
         self._references: dict[str, Descriptor | None] = {}
         self._folder: Path | None = None
@@ -144,6 +146,23 @@ class BlobCommit:
                 writer.finish()
         return descriptor
 
+    def read_blob(self, digest: str, *, max_bytes: int) -> bytes:
+        """A small blob of this group or of the depot, checked: a group is a graph's reader too."""
+        pending = self._blobs.get(digest)
+        if pending is None:
+            return self.depot.read_blob(digest, max_bytes=max_bytes)
+        path, size = pending
+        if size > max_bytes:
+            raise DepotError(f"blob {digest}: more than the {max_bytes} bytes expected here")
+        _check(path, digest)
+        return path.read_bytes()
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes of the blobs that are new in this group and not yet committed."""
+        with self._taking:
+            return sum(size for _path, size in self._blobs.values())
+
     def adopt(self, path: Path, digest: str, *, check: bool = True, share: bool = True) -> Descriptor:
         """Take a file that lies elsewhere: by hard link or reflink where the file system can, else by copy.
 
@@ -182,29 +201,31 @@ class BlobCommit:
         """A complete temporary file with that digest; for writers."""
         if self.has(digest, size):
             path.unlink()
-        else:
+            return
+        with self._taking:
             self._blobs[digest] = (path, size)
 
     def commit(self) -> None:
         """Sync all, rename all, sync the folder, then the names. Nothing is named that is not on the disk."""
         assert self._folder is not None
+        with self._taking:
+            blobs, self._blobs = self._blobs, {}
         with self.disk():
-            self._sync()
-            for digest, (path, _size) in self._blobs.items():
+            self._sync([path for path, _size in blobs.values()])
+            for digest, (path, _size) in blobs.items():
                 path.rename(self.depot.blobs_folder / hex_of(digest))
-            if self._blobs or self._references:
+            if blobs or self._references:
                 # Also without blobs of our own: another process may have renamed what we found, not yet synced.
                 sync_folder(self.depot.blobs_folder)
-        self._blobs = {}
         if self._references:
             self.depot.set_references(self._references)
             self._references = {}
 
-    def _sync(self) -> None:
-        if len(self._blobs) > SYNC_EACH_MAX:
+    def _sync(self, paths: list[Path]) -> None:
+        if len(paths) > SYNC_EACH_MAX:
             sync_filesystem(self.depot.folder)
             return
-        for path, _size in self._blobs.values():
+        for path in paths:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 sync_fd(fd)

@@ -1,0 +1,105 @@
+"""What is wanted and what came of it: items of a command line or transfer list, collected artifacts, failures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.depot.descriptors import Descriptor
+from tidegate.errors import TidegateError
+from tidegate.registry.reference import Reference, files_name
+
+#: called with (bytes done, bytes in all or 0 where nobody knows yet, what is worked on)
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing that is wanted, and what its request says. `origin`: the command line, or a line of a transfer list."""
+
+    required: bool = False
+    ticket: str = ""
+    justification: str = ""
+    origin: str = "command line"
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageItem(Item):
+    """An image, or any other artifact with a reference, in a registry."""
+
+    reference: Reference
+    platforms: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return str(self.reference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutItem(Item):
+    """An image in an OCI layout folder, by its `tag` there (empty: the only one)."""
+
+    path: Path
+    tag: str = ""
+    name: str = ""
+    platforms: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"oci:{self.path}" + (f":{self.tag}" if self.tag else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesItem(Item):
+    """A folder or a single file; `title` is the name it goes by."""
+
+    path: Path
+    title: str
+
+    @property
+    def label(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        return files_name(self.title)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedArtifact:
+    """An artifact in the depot. Its `descriptor` carries the annotations that go into a bundle's manifest.
+
+    `size_bytes` adds up its blobs, `new_bytes` those that were not in the depot; `skipped` lists entries of a folder
+    that a tree cannot carry (sockets, FIFOs, devices).
+    """
+
+    name: str
+    kind: str
+    descriptor: Descriptor
+    source: str
+    size_bytes: int
+    new_bytes: int
+    ticket: str = ""
+    justification: str = ""
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CollectFailure:
+    """An item that could not be had, and why."""
+
+    label: str
+    origin: str
+    error: TidegateError
+
+
+@dataclass(frozen=True, slots=True)
+class CollectReport:
+    """What a collection brought, in the order asked for, and what it could not."""
+
+    artifacts: tuple[CollectedArtifact, ...]
+    failures: tuple[CollectFailure, ...] = ()

@@ -1,0 +1,79 @@
+"""Bring an image from an OCI layout folder into the depot: checked and copied, never linked: others may change it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegate.depot.commit import BlobCommit
+from tidegate.depot.descriptors import Descriptor, parse_index_entries, parse_manifest
+from tidegate.depot.graph import walk
+from tidegate.depot.store import INDEX_MAX_BYTES, Depot
+from tidegate.errors import BlobMissingError, CollectError, UsageError
+from tidegate.oci import REF_NAME
+from tidegate.registry.reference import parse_reference, slug
+from tidegate_sender.collect.items import LayoutItem
+from tidegate_sender.collect.platforms import choose_root
+from tidegate_sender.collect.registry import GraphResult, keeping_what_came
+from tidegate_sender.collect.tree import source_error
+
+
+def resolve_layout(item: LayoutItem) -> tuple[str, Descriptor, Depot]:
+    """The artifact's name, its root, and the folder as a reader. Raises CollectError, UsageError, GraphError."""
+    source = Depot(item.path, create=False)
+    entry = _entry(item)
+    data = source.read_blob(entry.digest, max_bytes=entry.size)
+    manifest = parse_manifest(data, entry.media_type, what=item.label)
+    root = Descriptor(entry.media_type, entry.digest, entry.size)
+    chosen = choose_root(
+        root, manifest, item.platforms, item.label, lambda blob, limit: source.read_blob(blob.digest, max_bytes=limit)
+    )
+    return _name(item, entry.annotations.get(REF_NAME, "")), chosen, source
+
+
+def collect_layout(
+    item: LayoutItem, commit: BlobCommit, *, progress: Callable[[int, int], object]
+) -> tuple[str, GraphResult]:
+    """Copy the image into `commit`; gives its name too. Raises BlobMissingError and BlobDamagedError of the layout."""
+    name, root, source = resolve_layout(item)
+    blobs = walk(source, root)
+    wanted = [blob for blob in blobs if not commit.has(blob.digest, blob.size)]
+    new_bytes = sum(blob.size for blob in wanted)
+    with keeping_what_came(commit):
+        for blob in wanted:
+            if not source.has(blob.digest, blob.size):
+                raise BlobMissingError(f"{item.label}: blob {blob.digest} of {blob.size} bytes is not there whole")
+            commit.adopt(source.blob_path(blob.digest), blob.digest, share=False)
+            progress(blob.size, new_bytes)
+    return name, GraphResult(root, blobs, new_bytes)
+
+
+def _entry(item: LayoutItem) -> Descriptor:
+    if not (item.path / "oci-layout").is_file():
+        raise CollectError(f"{item.path} is no OCI layout: it has no file oci-layout")
+    entries = parse_index_entries(_read_index(item.path / "index.json"), what=item.label, max_bytes=INDEX_MAX_BYTES)
+    found = [entry for entry in entries if not item.tag or entry.annotations.get(REF_NAME) == item.tag]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(sorted(entry.annotations.get(REF_NAME, "(no name)") for entry in entries)[:20])
+    if not found:
+        raise CollectError(f"{item.path} has no {item.tag or 'image'!r}; there are {names or 'none'}")
+    raise UsageError(f"{item.path} has {len(found)} images, name one: oci:{item.path}:NAME; there are {names}")
+
+
+def _read_index(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(INDEX_MAX_BYTES + 1)
+    except OSError as error:
+        raise source_error(error, str(path).encode()) from None
+
+
+def _name(item: LayoutItem, ref_name: str) -> str:
+    """The artifact's name: as given, else the reference that the layout knows, else one made of the folder's name."""
+    if item.name:
+        return parse_reference(item.name).name
+    if "/" in ref_name:
+        return parse_reference(ref_name).name
+    short = slug(item.path.resolve().name)
+    if not short:
+        raise UsageError(f"{item.label}: give it a name in a transfer list")
+    return parse_reference(f"localhost/{short}:{ref_name or 'latest'}").name

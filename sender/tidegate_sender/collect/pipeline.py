@@ -1,0 +1,154 @@
+"""Bring everything that is wanted into the depot, and report what could not be had.
+
+Each item is a commit of its own: it is in the depot whole and named, or not named at all. One that fails does not stop
+the others, unless it is required; trouble of this host (full disk, permissions) stops all.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tidegate.depot.commit import BlobCommit
+from tidegate.depot.store import Depot
+from tidegate.errors import CollectError, NameTakenError, StateError, TidegateError
+from tidegate.registry.client import RegistryClient
+from tidegate.registry.reference import place_of
+from tidegate_sender.collect.files import collect_files
+from tidegate_sender.collect.items import (
+    CollectedArtifact,
+    CollectFailure,
+    CollectReport,
+    FilesItem,
+    ImageItem,
+    Item,
+    LayoutItem,
+    ProgressCallback,
+)
+from tidegate_sender.collect.layout import collect_layout
+from tidegate_sender.collect.registry import collect_image
+
+#: makes the client of a registry's host; tests and later authentication bring their own
+ClientFactory = Callable[[str], RegistryClient]
+
+
+def collect(
+    items: Sequence[Item],
+    depot: Depot,
+    *,
+    progress: ProgressCallback = lambda _done, _total, _phase: None,
+    client_factory: ClientFactory = RegistryClient,
+) -> CollectReport:
+    """Collect `items` in order; each is named in the depot under its artifact's name.
+
+    Raises the error of a required item that fails, NameTakenError when two different artifacts fall on one place,
+    and what this host's disk raises. Other failures stand in the report.
+    """
+    depot.remove_abandoned()
+    artifacts: dict[str, CollectedArtifact] = {}
+    failures = []
+    bring = _Bringer(depot, client_factory, progress)
+    for item in items:
+        try:
+            artifact = bring.item(item)
+        except StateError:
+            raise
+        except TidegateError as error:
+            if item.required:
+                raise
+            failures.append(CollectFailure(item.label, item.origin, _with_path_hint(error, item)))
+        else:
+            _add(artifacts, artifact)
+    return CollectReport(tuple(artifacts.values()), tuple(failures))
+
+
+def _add(artifacts: dict[str, CollectedArtifact], artifact: CollectedArtifact) -> None:
+    """By place; the same artifact asked for twice is one."""
+    place = place_of(artifact.name)
+    before = artifacts.setdefault(place, artifact)
+    if (before.name, before.descriptor) != (artifact.name, artifact.descriptor):
+        raise NameTakenError(
+            f"{artifact.source} and {before.source} would both be {place} on the high side",
+            hint="give one of them another name in a transfer list, or send them in two bundles",
+        )
+
+
+def _with_path_hint(error: TidegateError, item: Item) -> TidegateError:
+    """Whoever names a folder without ``./`` asks a registry for it; say so where the folder is there."""
+    if isinstance(item, ImageItem) and item.origin == "command line":
+        typed = item.reference.repository.removeprefix("library/")
+        if Path(typed).exists():
+            error.hint = f"to bring the file or folder {typed}, write ./{typed}"
+    return error
+
+
+class _Bringer:
+    """Brings one item after another; keeps one client a registry."""
+
+    def __init__(self, depot: Depot, client_factory: ClientFactory, progress: ProgressCallback) -> None:
+        self._depot, self._factory, self._progress = depot, client_factory, progress
+        self._clients: dict[str, RegistryClient] = {}
+
+    def item(self, item: Item) -> CollectedArtifact:
+        with self._depot.commit() as commit:
+            artifact = self._bring(item, commit)
+            commit.reference(artifact.name, artifact.descriptor)
+        return artifact
+
+    def _bring(self, item: Item, commit: BlobCommit) -> CollectedArtifact:
+        count = _Counter(self._progress, item.label)
+        if isinstance(item, FilesItem):
+            return self._files(item, commit, count)
+        if isinstance(item, ImageItem):
+            client = self._client(item.reference.registry)
+            name, result = item.reference.name, collect_image(item, client, commit, progress=count.add)
+        elif isinstance(item, LayoutItem):
+            name, result = collect_layout(item, commit, progress=count.add)
+        else:
+            raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
+        return CollectedArtifact(
+            name=name,
+            kind="image",
+            descriptor=result.root,
+            source=item.label,
+            size_bytes=result.size_bytes,
+            new_bytes=result.new_bytes,
+            ticket=item.ticket,
+            justification=item.justification,
+        )
+
+    def _files(self, item: FilesItem, commit: BlobCommit, count: "_Counter") -> CollectedArtifact:
+        name = item.name
+        result = collect_files(item.path, item.title, commit, progress=count.add_unbounded)
+        return CollectedArtifact(
+            name=name,
+            kind="files",
+            descriptor=result.descriptor,
+            source=item.label,
+            size_bytes=result.size_bytes,
+            new_bytes=commit.new_bytes,
+            ticket=item.ticket,
+            justification=item.justification,
+            skipped=result.skipped,
+        )
+
+    def _client(self, host: str) -> RegistryClient:
+        if host not in self._clients:
+            self._clients[host] = self._factory(host)
+        return self._clients[host]
+
+
+class _Counter:
+    """Adds up what several threads report about one item."""
+
+    def __init__(self, progress: ProgressCallback, label: str) -> None:
+        self._progress, self._phase = progress, f"collecting {label}"
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int, total: int) -> None:
+        with self._lock:
+            self._done += count
+            self._progress(self._done, total, self._phase)
+
+    def add_unbounded(self, count: int) -> None:
+        self.add(count, 0)

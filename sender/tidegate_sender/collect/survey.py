@@ -1,0 +1,85 @@
+"""What a collection would bring, without bringing it: names, sizes, and what the depot lacks. Changes nothing.
+
+Manifests of images are read from their source and kept in memory; folders are walked, and their files not read.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.graph import walk
+from tidegate.depot.store import Depot
+from tidegate.errors import CollectError, StateError, TidegateError
+from tidegate.registry.client import RegistryClient
+from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.layout import resolve_layout
+from tidegate_sender.collect.pipeline import ClientFactory
+from tidegate_sender.collect.registry import RegistryReader, resolve_image
+from tidegate_sender.collect.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedArtifact:
+    """What one item would be. `blobs` is empty for files, whose digests are known only once they are read.
+
+    `new_bytes` is what the depot lacks; for files all of `size_bytes`, since nobody has read them.
+    """
+
+    name: str
+    kind: str
+    source: str
+    size_bytes: int
+    new_bytes: int
+    root: Descriptor | None = None
+    blobs: tuple[Descriptor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What `items` would bring, in their order, and what could not be had."""
+
+    artifacts: tuple[SurveyedArtifact, ...]
+    failures: tuple[CollectFailure, ...] = ()
+
+
+def survey(items: Sequence[Item], depot: Depot | None, *, client_factory: ClientFactory = RegistryClient) -> Survey:
+    """Look at every item; `depot` is None where there is none yet. Raises what this host's disk raises."""
+    artifacts, failures = [], []
+    for item in items:
+        try:
+            artifacts.append(_survey_item(item, depot, client_factory))
+        except StateError:
+            raise
+        except TidegateError as error:
+            failures.append(CollectFailure(item.label, item.origin, error))
+    return Survey(tuple(artifacts), tuple(failures))
+
+
+def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory) -> SurveyedArtifact:
+    if isinstance(item, FilesItem):
+        return _survey_files(item)
+    if isinstance(item, ImageItem):
+        reader = RegistryReader(client_factory(item.reference.registry), item.reference.repository)
+        root = resolve_image(item, reader.client, reader)
+        return _surveyed(item.reference.name, item, root, walk(reader, root), depot)
+    if isinstance(item, LayoutItem):
+        name, root, source = resolve_layout(item)
+        return _surveyed(name, item, root, walk(source, root), depot)
+    raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
+
+
+def _survey_files(item: FilesItem) -> SurveyedArtifact:
+    if not item.path.exists():
+        raise CollectError(f"{item.path}: no such file or folder")
+    tree = Tree(os.fsencode(item.path.resolve()), item.title.encode())
+    size = sum(plan.length for plan in tree.tars())
+    return SurveyedArtifact(item.name, "files", item.label, size, size)
+
+
+def _surveyed(
+    name: str, item: Item, root: Descriptor, blobs: tuple[Descriptor, ...], depot: Depot | None
+) -> SurveyedArtifact:
+    missing = depot.missing(blobs) if depot is not None else blobs
+    size, new = (sum(blob.size for blob in part) for part in (blobs, missing))
+    return SurveyedArtifact(name, "image", item.label, size, new, root, blobs)
