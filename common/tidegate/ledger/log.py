@@ -11,7 +11,6 @@ from pathlib import Path
 from tidegate.errors import FormatError, LedgerDamagedError, SignatureError
 from tidegate.files import host_error
 from tidegate.ledger.checkpoint import CHECKPOINT_MAX_BYTES, Checkpoint, NoteKey, open_checkpoint
-from tidegate.ledger.entries import RecordedEntry, read_entry
 from tidegate.ledger.merkle import HASH_BYTES, TILE_BITS, TILE_WIDTH, Edge, leaf_hash, split_tile, tile_widths
 from tidegate.ledger.tiles import BUNDLE_MAX_BYTES, TilePath, parse_bundle
 
@@ -20,21 +19,10 @@ LOCK_NAME = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """The log in `folder`, whose entries `key` signs for."""
+class LogFiles:
+    """The files of the log in `folder`. Needs no key, so nothing that it gives is proven yet."""
 
     folder: Path
-    key: NoteKey
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The signed checkpoint; None for a log that has none yet. Raises LedgerDamagedError where it does not hold."""
-        data = self.read(CHECKPOINT_NAME, CHECKPOINT_MAX_BYTES)
-        if data is None:
-            return None
-        try:
-            return open_checkpoint(data, self.key)
-        except (FormatError, SignatureError) as error:
-            raise LedgerDamagedError(f"{self.folder}: {error}") from None
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """The bytes of a file of the log, None where it is not there. One that is too long is read no further."""
@@ -76,6 +64,31 @@ class Log:
                 return path, data
         raise LedgerDamagedError(f"{wanted}: is missing")
 
+    def raw_entries(self, size: int, *, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(number, bytes) of the entries from `start` up to `size`, unchecked."""
+        for number in range(start // TILE_WIDTH, -(-size // TILE_WIDTH)):
+            first = number * TILE_WIDTH
+            entries = self.read_bundle(number, min(TILE_WIDTH, size - first), size)
+            for place in range(max(0, start - first), len(entries)):
+                yield first + place, entries[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Log(LogFiles):
+    """The log in `folder`, whose checkpoint `key` signs."""
+
+    key: NoteKey
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The signed checkpoint; None for a log that has none yet. Raises LedgerDamagedError where it does not hold."""
+        data = self.read(CHECKPOINT_NAME, CHECKPOINT_MAX_BYTES)
+        if data is None:
+            return None
+        try:
+            return open_checkpoint(data, self.key)
+        except (FormatError, SignatureError) as error:
+            raise LedgerDamagedError(f"{self.folder}: {error}") from None
+
     def edge(self, size: int, log_size: int) -> Edge:
         """The right edge of the tree at `size`, from the tiles of a log that has `log_size` entries.
 
@@ -97,31 +110,3 @@ class Log:
             if leaf_hash(entry) != hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
                 raise LedgerDamagedError(f"entry {number * TILE_WIDTH + place}: its hash is not the one in its tile")
         return entries
-
-    def raw_entries(self, size: int, *, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(number, bytes) of the entries from `start` up to `size`, unchecked."""
-        for number in range(start // TILE_WIDTH, -(-size // TILE_WIDTH)):
-            first = number * TILE_WIDTH
-            entries = self.read_bundle(number, min(TILE_WIDTH, size - first), size)
-            for place in range(max(0, start - first), len(entries)):
-                yield first + place, entries[place]
-
-    def entries(
-        self, *, event: str | None = None, bundle: str | None = None, since: int = 0
-    ) -> Iterator[RecordedEntry]:
-        """The entries in order: all, or those of an event, of a bundle (its name or its id), or not before a time.
-
-        `since` is seconds since 1970. Hashes are not checked here: ``ledger verify`` does that.
-        """
-        from tidegate.clock import format_time
-
-        checkpoint = self.checkpoint()
-        first_time = format_time(since)
-        for number, data in self.raw_entries(checkpoint.size if checkpoint else 0):
-            found = read_entry(number, data)
-            if event is not None and found.text("event") != event:
-                continue
-            if bundle is not None and bundle not in {found.text("bundle"), found.text("bundle_name")}:
-                continue
-            if not since or found.text("time") >= first_time:
-                yield found

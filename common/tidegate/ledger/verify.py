@@ -5,15 +5,21 @@ the root that the checkpoint signed tells whether an entry was changed or a tile
 be an old copy; only a checkpoint from elsewhere shows that. Rules L-24 and L-25 of docs/format/ledger.md.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tidegate.errors import FormatError, LedgerDamagedError, SignatureError
-from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint
-from tidegate.ledger.log import Log
+from tidegate.config import Role
+from tidegate.errors import FormatError, LedgerDamagedError, SignatureError, UsageError
+from tidegate.ledger.checkpoint import CHECKPOINT_MAX_BYTES, Checkpoint, NoteKey, open_checkpoint
+from tidegate.ledger.log import CHECKPOINT_NAME, Log, LogFiles
 from tidegate.ledger.merkle import HASH_BYTES, TILE_BITS, TILE_WIDTH, Edge, Tile, leaf_hash, split_tile
 from tidegate.ledger.tiles import TILE_ROOT, TilePath, build_bundle, parse_tile_path
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
 
 FINDINGS_MAX = 100  # then verifying stops: the rest would say no more
 
@@ -40,12 +46,59 @@ class LedgerReport:
     strangers: tuple[str, ...] = ()
 
     @property
-    def statement(self) -> str:
+    def summary(self) -> str:
         """The one sentence that may be said of it; without an outside checkpoint it is not "intact"."""
-        consistent = f"{self.origin}: {self.size} entries agree with their checkpoint"
+        entries = "1 entry agrees" if self.size == 1 else f"{self.size} entries agree"
         if not self.agrees_with:
-            return f"{consistent}; not checked against any outside checkpoint"
-        return f"{consistent}, and with the one remembered in {', '.join(self.agrees_with)}"
+            return f"ledger {self.origin}: {entries} with the checkpoint; not checked against any outside checkpoint"
+        return f"ledger {self.origin}: {entries} with the checkpoint, and with that of {', '.join(self.agrees_with)}"
+
+    def as_object(self) -> dict[str, str | int | list[str]]:
+        """The same for ``--json``."""
+        return {
+            "origin": self.origin,
+            "size": self.size,
+            "root": self.root.hex(),
+            "agrees_with": list(self.agrees_with),
+            "leftovers": list(self.leftovers),
+            "strangers": list(self.strangers),
+        }
+
+
+def verify_workspace(workspace: "Workspace", against: Path | None = None) -> LedgerReport:
+    """Verify the ledger of a root with the key that its own root names, against the state and the file `against`."""
+    from tidegate.state.outbox import remembered_checkpoint
+
+    outside = []
+    with workspace.state.reading() as tx:
+        note = remembered_checkpoint(tx)
+    if note is not None:
+        outside.append(OutsideCheckpoint("the state", note))
+    if against is not None:
+        outside.append(_read_outside(against))
+    folder = workspace.folder("ledger")
+    return verify_ledger(folder, _ledger_key(workspace, folder), against=outside)
+
+
+def _read_outside(path: Path) -> OutsideCheckpoint:
+    try:
+        with path.open("rb") as file:
+            return OutsideCheckpoint(str(path), file.read(CHECKPOINT_MAX_BYTES + 1))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _ledger_key(workspace: "Workspace", folder: Path) -> NoteKey:
+    """The key of the role ``ledger`` that signed the checkpoint; the first one where none has."""
+    is_low = workspace.settings.role is Role.LOW
+    chain = workspace.trust.own_channel() if is_low else workspace.trust.site_chain()
+    keys = [NoteKey(workspace.origin, key.public_bytes) for key in chain.newest.role_keys("ledger").values()]
+    data = LogFiles(folder).read(CHECKPOINT_NAME, CHECKPOINT_MAX_BYTES)
+    for key in keys:
+        with contextlib.suppress(FormatError, SignatureError):
+            open_checkpoint(data or b"", key)
+            return key
+    return keys[0]
 
 
 def verify_ledger(folder: Path, key: NoteKey, *, against: Sequence[OutsideCheckpoint] = ()) -> LedgerReport:
