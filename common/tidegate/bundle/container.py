@@ -15,7 +15,7 @@ from tidegate.bundle.cover import Piece, parse_cover
 from tidegate.bundle.header import HEADER_BYTES, Extent, Header, align, build_header, parse_header
 from tidegate.bundle.manifest import Manifest, parse_manifest
 from tidegate.bundle.tables import Tables, parse_tables
-from tidegate.errors import DigestError, FormatError
+from tidegate.errors import DigestError, DiskFullError, FormatError
 from tidegate.files import host_error, sync_fd, sync_folder
 from tidegate.names import bundle_name
 
@@ -118,10 +118,14 @@ class BundleFile:
 
 
 class BundleWriter:
-    """Write a ``.tgb`` file: chunks in order, then `finish`. Errors of the disk come as DiskFullError or HostError."""
+    """Write a ``.tgb`` file: chunks in order, then `finish`. Errors of the disk come as DiskFullError or HostError.
 
-    def __init__(self, path: Path) -> None:
+    Of `max_bytes` chunks are not written beyond (a quota).
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
         self.path = path
+        self.max_bytes = max_bytes
         self.chunks_length = 0
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -130,6 +134,11 @@ class BundleWriter:
 
     def append_chunk(self, stored: bytes | bytearray | memoryview) -> None:
         """The stored bytes of the next chunk."""
+        if self.max_bytes is not None and self.chunks_length + len(stored) > self.max_bytes:
+            raise DiskFullError(
+                f"{self.path.parent}: the quota leaves {self.max_bytes} bytes, and the bundle is larger",
+                hint="remove bundles that were confirmed, or raise quota_bytes",
+            )
         self._write(HEADER_BYTES + self.chunks_length, stored)
         self.chunks_length += len(stored)
 

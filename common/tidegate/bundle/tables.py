@@ -9,7 +9,7 @@ docs/format/bundle.md, "Tables" (B-10 to B-19).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,11 @@ class Tables:
     segments: Records
     chunks: Records
     required: Records
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Tables without records."""
+        return cls(*(np.zeros(0, record) for record in RECORDS))
 
     def entries(self) -> TableEntries:
         """Counts and digests, as the manifest lists them."""

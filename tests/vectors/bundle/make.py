@@ -1,8 +1,8 @@
 """Make the bundle vectors again: `python tests/vectors/bundle/make.py`.
 
 Written from docs/format/bundle.md with struct, json, hashlib, blake3 and zstandard, and without Tidegate's own code,
-so that the vectors say what the document says. `expected.json` lists every vector: its file, what a reader answers (`ok` or the
-name of the error), and the rule.
+so that the vectors say what the document says. `expected.json` lists every vector: its file, what a reader answers
+(`ok` or the name of the error), and the rule.
 """
 
 import hashlib

@@ -1,0 +1,145 @@
+"""What the high side has already, as far as the person who packs says so: the base of a bundle.
+
+``--since BUNDLE`` names a base. What it carried, what it built on, and what its own bases carried are left out of the
+new bundle, and each blob that is left out stands in the required table with the number of the bundle that carried it,
+so that nothing hides. A base is read from its ``.tgb``, held to the bundle_id that the state remembers.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.bundle.container import BundleFile
+from tidegate.bundle.tables import REQUIRED, Records, Tables
+from tidegate.depot.descriptors import Descriptor
+from tidegate.errors import BundleUnknownError, DepotError, TidegateError, UsageError
+from tidegate.lookup import bundle_path
+from tidegate.names import hex_of
+from tidegate.state.bundles import BundleRow, BundleState, get_bundle
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A blob that an earlier bundle brought: in which size, by which bundle, and known from which base."""
+
+    size: int
+    sequence: int
+    base_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What is left out of a bundle. Empty: everything is brought."""
+
+    blobs: dict[bytes, Carried] = field(default_factory=dict)
+
+    def split(self, blobs: Iterable[Descriptor]) -> "Selection":
+        """Which of `blobs` are brought, in their order, and which are required. Raises DepotError for another size."""
+        brought: list[Descriptor] = []
+        required: list[tuple[bytes, Carried]] = []
+        for blob in blobs:
+            key = bytes.fromhex(hex_of(blob.digest))
+            known = self.blobs.get(key)
+            if known is None:
+                brought.append(blob)
+                continue
+            if known.size != blob.size:
+                raise DepotError(f"blob {blob.digest}: {blob.size} bytes, the base carried it with {known.size}")
+            required.append((key, known))
+        return Selection(tuple(brought), tuple(sorted(required, key=lambda item: item[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The blobs that a bundle brings, and those that it builds on (sorted by digest)."""
+
+    brought: tuple[Descriptor, ...]
+    required: tuple[tuple[bytes, Carried], ...]
+
+    @property
+    def required_size(self) -> int:
+        return sum(carried.size for _, carried in self.required)
+
+    @property
+    def base_ids(self) -> tuple[str, ...]:
+        """The bundles that something of is required, sorted."""
+        return tuple(sorted({carried.base_id for _, carried in self.required}))
+
+    def required_table(self) -> Records:
+        """The required table of docs/format/bundle.md."""
+        table = np.zeros(len(self.required), REQUIRED)
+        if self.required:
+            table["sha256"] = np.frombuffer(b"".join(key for key, _ in self.required), "V32")
+            table["size"] = [carried.size for _, carried in self.required]
+            table["sequence"] = [carried.sequence for _, carried in self.required]
+        return table
+
+
+NO_BASE = Base()
+
+
+def load_base(workspace: "Workspace", row: BundleRow, *, channel: str, epoch: int, below: int) -> Base:
+    """The base that starts with the bundle of `row`, for a bundle of this channel with the number `below`.
+
+    Raises UsageError for a bundle that cannot be a base, BundleUnknownError where its file is gone.
+    """
+    if row.channel_id != channel or row.detail.get("epoch") != epoch:
+        raise UsageError(f"bundle {row.name} is of another channel or epoch: it cannot be a base")
+    _check_base(row, below)
+    blobs: dict[bytes, Carried] = {}
+    waiting, seen = deque([row]), {row.bundle_id}
+    while waiting:
+        current = waiting.popleft()
+        for base_id in _add(blobs, workspace, current, is_named=current is row):
+            with workspace.state.reading() as tx:
+                older = get_bundle(tx, base_id)
+            # A base of a base may be forgotten: what it carried is then brought again.
+            if base_id not in seen and older is not None:
+                seen.add(base_id)
+                waiting.append(older)
+    return Base(blobs)
+
+
+def _check_base(row: BundleRow, below: int) -> None:
+    if row.state is BundleState.DISCARDED:
+        raise UsageError(f"bundle {row.name} was discarded: it cannot be a base")
+    if row.sequence >= below:
+        raise UsageError(
+            f"bundle {row.name} was not sent yet, and this pack replaces it: it cannot be its own base",
+            hint="send it first, or name an older bundle",
+        )
+
+
+def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *, is_named: bool) -> tuple[str, ...]:
+    """Add what a bundle carried and built on; the ids of its own bases."""
+    try:
+        base_ids, tables = _read(workspace, row)
+    except TidegateError:
+        if is_named:
+            raise
+        return ()
+    own = [row.sequence] * len(tables.blobs)
+    for table, sequences in ((tables.blobs, own), (tables.required, tables.required["sequence"].tolist())):
+        digests = table["sha256"].tobytes()
+        for at, (size, sequence) in enumerate(zip(table["size"].tolist(), sequences, strict=True)):
+            blobs.setdefault(digests[at * 32 : at * 32 + 32], Carried(size, sequence, row.bundle_id))
+    return base_ids
+
+
+def _read(workspace: "Workspace", row: BundleRow) -> tuple[tuple[str, ...], Tables]:
+    path = bundle_path(workspace, row)
+    if path is None or not path.is_file():
+        raise BundleUnknownError(
+            f"bundle {row.name}: its file is not here any more, so it cannot be a base",
+            hint="name another bundle, or pack everything",
+        )
+    with BundleFile.open(path) as bundle:
+        if bundle.bundle_id != row.bundle_id:
+            raise BundleUnknownError(f"{path}: is bundle {bundle.bundle_id[:16]}, not {row.bundle_id[:16]}")
+        return bundle.manifest().base, bundle.tables()
