@@ -135,7 +135,7 @@ def parse_manifest(data: bytes, media_type: str, *, what: str = "manifest") -> M
     if wire.manifests is not None and wire.layers is not None:
         raise GraphError(f"{what}: has both manifests and layers")
     is_index = media_type in INDEX_TYPES
-    if (wire.manifests is None) == is_index:
+    if (wire.manifests if is_index else wire.layers) is None:
         raise GraphError(f"{what}: {media_type!r} without {'manifests' if is_index else 'layers'}")
     if not is_index and wire.config is None:
         raise GraphError(f"{what}: has no config")
