@@ -17,7 +17,7 @@ from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UnsafePathError, UsageError
 from tidegate.oci import FILES_TYPE, OCI_LAYER_TAR, TITLE
 from tidegate.registry.reference import check_title
-from tidegate_receiver.loaders.items import LoadedItem, LoadItem
+from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 from tidegate_receiver.loaders.tars import Member, MemberKind, read_members, stays_inside
 from tidegate_receiver.loaders.tree import WORK_FOLDER, Placed, Tree
 
@@ -35,11 +35,11 @@ class FilesArtifact:
 
 
 class DirectoryLoader:
-    """Unpacks from the depot below `folder`, which is made where it is missing; use it in a `with` block."""
+    """Unpacks from `source` below `folder`, which is made where it is missing; use it in a `with` block."""
 
-    def __init__(self, depot: Depot, folder: Path) -> None:
+    def __init__(self, source: BlobSource, folder: Path) -> None:
         self.target = str(folder)
-        self._depot = depot
+        self._source = source
         self._folder = folder
         self._tree = Tree(folder)
         self._layout: Depot | None = None
@@ -53,11 +53,11 @@ class DirectoryLoader:
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
         """Read every tar through. Raises NameTakenError, UnsafePathError, FormatError, BlobMissingError, GraphError."""
-        check_items(self._depot, self._folder, items)
+        check_items(self._source, self._folder, items)
 
     def load(self, item: LoadItem) -> LoadedItem:
         """Put one artifact there and sync it."""
-        artifact = read_files_artifact(self._depot, item)
+        artifact = read_files_artifact(self._source, item)
         loaded = self._load_image(item) if artifact is None else self._unpack(item, artifact)
         if loaded.changed:
             self._tree.sync()
@@ -65,7 +65,7 @@ class DirectoryLoader:
 
     def _unpack(self, item: LoadItem, artifact: FilesArtifact) -> LoadedItem:
         size, changed, left_out = 0, False, []
-        for member, file in _members(self._depot, item, artifact):
+        for member, file in _members(self._source, item, artifact):
             if member.kind is MemberKind.LINK and not stays_inside(member.path, member.target):
                 left_out.append(f"{member.name} -> {member.target}")
                 continue
@@ -87,39 +87,39 @@ class DirectoryLoader:
             self._layout = Depot(self._folder / IMAGES_FOLDER)
             self._layout.remove_abandoned()
         place = f"{self._layout.folder}:{item.place}"
-        blobs = walk(self._depot, item.root)
+        blobs = walk(self._source, item.root)
         missing = self._layout.missing(blobs)
         if not missing and self._layout.reference(item.place) == item.root:
             return LoadedItem(item.name, place, item.root.digest, changed=False)
         with self._layout.commit() as commit:
             for blob in missing:
                 # Copies, not links: this folder belongs to others, who may change what lies in it.
-                commit.adopt(self._depot.blob_path(blob.digest), blob.digest, share=False)
+                commit.adopt(self._source.blob_path(blob.digest), blob.digest, share=False)
             commit.reference(item.place, item.root)
         return LoadedItem(item.name, place, item.root.digest, True, sum(blob.size for blob in missing))
 
 
-def check_items(depot: Depot, folder: Path, items: tuple[LoadItem, ...]) -> None:
+def check_items(source: BlobSource, folder: Path, items: tuple[LoadItem, ...]) -> None:
     """Whether all `items` may be loaded below `folder`; changes nothing, and the folder need not exist."""
     titles: dict[str, str] = {}
     image = ""
     for item in items:
-        artifact = read_files_artifact(depot, item)
+        artifact = read_files_artifact(source, item)
         if artifact is None:
-            _check_image(depot, item)
+            _check_image(source, item)
             image = image or item.name
             continue
         other = titles.setdefault(artifact.title, item.name)
         if other != item.name:
             raise NameTakenError(f"{folder / artifact.title}: both {other} and {item.name} go there")
-        _check_tree(depot, item, artifact)
+        _check_tree(source, item, artifact)
     _check_images_folder(folder / IMAGES_FOLDER, image, titles.get(IMAGES_FOLDER, ""))
 
 
-def _check_image(depot: Depot, item: LoadItem) -> None:
-    missing = depot.missing(walk(depot, item.root))
+def _check_image(source: BlobSource, item: LoadItem) -> None:
+    missing = source.missing(walk(source, item.root))
     if missing:
-        raise BlobMissingError(f"{item.name}: its blob {missing[0].digest} is not in the depot, or has another size")
+        raise BlobMissingError(f"{item.name}: its blob {missing[0].digest} is missing, or has another size")
 
 
 def _check_images_folder(images: Path, image: str, tree: str) -> None:
@@ -139,7 +139,7 @@ def _check_images_folder(images: Path, image: str, tree: str) -> None:
         raise NameTakenError(f"{images}: {image} would go there, and it holds other files", hint=elsewhere)
 
 
-def read_files_artifact(depot: Depot, item: LoadItem) -> FilesArtifact | None:
+def read_files_artifact(source: BlobSource, item: LoadItem) -> FilesArtifact | None:
     """The artifact as title and tars, or None where it is no files artifact. Raises FormatError for a wrong one."""
     roots: list[Manifest] = []
     tars: list[Descriptor] = []
@@ -149,7 +149,7 @@ def read_files_artifact(depot: Depot, item: LoadItem) -> FilesArtifact | None:
         roots.append(manifest)
         tars.extend(manifest.layers)
 
-    walk(depot, item.root, visit=visit)
+    walk(source, item.root, visit=visit)
     if roots[0].artifact_type != FILES_TYPE:
         return None
     title = roots[0].annotations.get(TITLE, "")
@@ -165,10 +165,10 @@ def read_files_artifact(depot: Depot, item: LoadItem) -> FilesArtifact | None:
     return FilesArtifact(title, tuple(tars))
 
 
-def _members(depot: Depot, item: LoadItem, artifact: FilesArtifact) -> Iterator[tuple[Member, BinaryIO]]:
+def _members(source: BlobSource, item: LoadItem, artifact: FilesArtifact) -> Iterator[tuple[Member, BinaryIO]]:
     """Every member of every tar, with the open tar; C-10 is checked here."""
     for tar in artifact.tars:
-        with closing(depot.open_blob(tar.digest)) as file:
+        with closing(source.open_blob(tar.digest)) as file:
             length = os.fstat(file.fileno()).st_size
             if length != tar.size:
                 raise BlobMissingError(f"{item.name}: blob {tar.digest} has {length} bytes, not {tar.size}")
@@ -178,11 +178,11 @@ def _members(depot: Depot, item: LoadItem, artifact: FilesArtifact) -> Iterator[
                 yield member, file
 
 
-def _check_tree(depot: Depot, item: LoadItem, artifact: FilesArtifact) -> None:
+def _check_tree(source: BlobSource, item: LoadItem, artifact: FilesArtifact) -> None:
     """No path twice, and nothing below a file or link. Paths are kept as hashes (keyed, 64 bits) to spare memory."""
     leaves: set[int] = set()
     folders: set[int] = set()
-    for member, _ in _members(depot, item, artifact):
+    for member, _ in _members(source, item, artifact):
         own = hash(member.path)
         above = [hash(member.path[:depth]) for depth in range(1, len(member.path))]
         is_folder = member.kind is MemberKind.FOLDER

@@ -4,15 +4,29 @@ A loader checks all items before it changes anything, then takes them one by one
 target already is left alone, so that loading twice, or again after a crash, is harmless.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from pathlib import Path
+from typing import BinaryIO, Protocol, Self
 
 from tidegate.depot.descriptors import Descriptor
 
 
+class BlobSource(Protocol):
+    """Where blobs come from: a depot, or a quarantine that stands before it. As `tidegate.depot.store.Depot`."""
+
+    def read_blob(self, digest: str, *, max_bytes: int) -> bytes: ...
+
+    def open_blob(self, digest: str) -> BinaryIO: ...
+
+    def blob_path(self, digest: str) -> Path: ...
+
+    def missing(self, blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoadItem:
-    """One artifact in the depot: its name and kind in the manifest, its place, its root blob."""
+    """One artifact: its name and kind in the manifest, its place, its root blob."""
 
     name: str
     kind: str
@@ -38,7 +52,7 @@ class Loader(Protocol):
     target: str
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
-        """Refuse what can be refused before anything is changed."""
+        """Refuse what can be refused before anything is changed; needs no `with` block."""
 
     def load(self, item: LoadItem) -> LoadedItem:
         """Put one artifact there, durably where that is ours to say."""

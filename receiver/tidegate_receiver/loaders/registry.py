@@ -12,12 +12,11 @@ from typing import Self
 
 from tidegate.depot.descriptors import Descriptor, Manifest
 from tidegate.depot.graph import carried, parse_platforms, reduce_index, walk
-from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, RegistryError
 from tidegate.oci import PLATFORMS
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import split_place
-from tidegate_receiver.loaders.items import LoadedItem, LoadItem
+from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 
 #: how registries say that an index names children which they do not have
 _CHILD_MISSING = {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_INVALID"}
@@ -25,7 +24,7 @@ _CHILD_MISSING = {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_INVALID
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """An artifact in the depot: its leaves, and its manifests with their bytes, children before parents."""
+    """An artifact: its leaves, and its manifests with their bytes, children before parents."""
 
     root: Descriptor
     leaves: tuple[Descriptor, ...]
@@ -38,11 +37,11 @@ class _Graph:
 
 
 class RegistryLoader:
-    """Pushes from the depot to the registry `host` (host or host:port)."""
+    """Pushes from `source` to the registry `host` (host or host:port)."""
 
-    def __init__(self, depot: Depot, host: str, *, client: RegistryClient | None = None) -> None:
+    def __init__(self, source: BlobSource, host: str, *, client: RegistryClient | None = None) -> None:
         self.target = host
-        self._depot = depot
+        self._source = source
         self._client = client or RegistryClient(host)
         self._pushed: dict[str, str] = {}  # blob to a repository of this registry that has it
 
@@ -53,7 +52,7 @@ class RegistryLoader:
         return
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
-        """The registry answers, and the depot holds every blob. Raises RegistryError, BlobMissingError, GraphError."""
+        """The registry answers, and every blob is there. Raises RegistryError, BlobMissingError, GraphError."""
         self._client.ping()
         for item in items:
             self._read_graph(item.root)
@@ -79,13 +78,11 @@ class RegistryLoader:
         def visit(descriptor: Descriptor, manifest: Manifest, data: bytes) -> None:
             nodes[descriptor.digest] = (descriptor, manifest, data)
 
-        blobs = walk(self._depot, root, visit=visit)
+        blobs = walk(self._source, root, visit=visit)
         leaves = tuple(blob for blob in blobs if blob.digest not in nodes)
-        missing = self._depot.missing(leaves)
+        missing = self._source.missing(leaves)
         if missing:
-            raise BlobMissingError(
-                f"{root.digest}: its blob {missing[0].digest} is not in the depot, or has another size"
-            )
+            raise BlobMissingError(f"{root.digest}: its blob {missing[0].digest} is missing, or has another size")
         manifests = tuple((nodes[digest][0], nodes[digest][2]) for digest in _children_first(root.digest, nodes))
         return _Graph(root, leaves, manifests, {digest: node[1] for digest, node in nodes.items()})
 
@@ -97,7 +94,7 @@ class RegistryLoader:
         other = self._pushed.get(leaf.digest)
         if other is not None and self._client.mount_blob(repository, leaf.digest, other):
             return 0
-        self._client.push_blob(repository, leaf.digest, leaf.size, partial(self._depot.open_blob, leaf.digest))
+        self._client.push_blob(repository, leaf.digest, leaf.size, partial(self._source.open_blob, leaf.digest))
         self._pushed[leaf.digest] = repository
         return leaf.size
 

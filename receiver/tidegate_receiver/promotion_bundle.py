@@ -1,0 +1,145 @@
+"""A bundle in quarantine, as promotion needs it: what it brings, what it builds on, what its artifacts reach.
+
+Quarantine is our own disk, but it is read like anything else: the manifest must have the bundle_id that the state
+remembers, the tables the digests that the manifest signs. Nothing is changed here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tidegate.bundle.header import MANIFEST_MAX_BYTES
+from tidegate.bundle.manifest import Artifact, Manifest, bundle_id, parse_manifest
+from tidegate.bundle.tables import digest_of, parse_tables
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.graph import walk
+from tidegate.depot.store import Depot
+from tidegate.errors import BlobMissingError, DigestError, FormatError, NameTakenError, StateError, UsageError
+from tidegate.files import host_error
+from tidegate.registry.reference import place_of
+from tidegate_receiver.loaders.items import LoadItem
+from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE
+
+OCTETS = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredBlob:
+    """A blob that the bundle builds on, and the number of the bundle that carried it (0: a baseline)."""
+
+    digest: str
+    size: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What lies under ``quarantine/<bundle_id>/bundle/``, parsed: manifest, blobs, required content."""
+
+    bundle_id: str
+    manifest: Manifest
+    blobs: tuple[Descriptor, ...]
+    required: tuple[RequiredBlob, ...]
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def content_size(self) -> int:
+        return self.manifest.content_size
+
+
+def read_papers(folder: Path, expected_id: str) -> Papers:
+    """The papers of the bundle in the quarantine folder `folder`.
+
+    Raises StateError where they are gone, DigestError or FormatError where they are not what was verified.
+    """
+    data = _read(folder / "bundle" / MANIFEST_FILE, MANIFEST_MAX_BYTES)
+    found_id = bundle_id(data)
+    if found_id != expected_id:
+        raise DigestError(f"bundle {expected_id[:16]}: the manifest in quarantine has the bundle_id {found_id}")
+    manifest = parse_manifest(data)
+    tables = _read(folder / "bundle" / TABLES_FILE, None)
+    parsed = parse_tables(data + tables, len(data), manifest, manifest.chunks_length)
+    blobs = tuple(Descriptor(OCTETS, digest_of(record), int(record["size"])) for record in parsed.blobs)
+    required = tuple(
+        RequiredBlob(digest_of(record), int(record["size"]), int(record["sequence"])) for record in parsed.required
+    )
+    return Papers(found_id, manifest, blobs, required)
+
+
+def _read(path: Path, max_bytes: int | None) -> bytes:
+    try:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise FormatError(f"{path}: {size} bytes, the limit is {max_bytes}")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StateError(f"{path}: is gone, though the state says that the bundle is here") from None
+    except OSError as error:
+        raise host_error(error, "reading a bundle in quarantine") from None
+
+
+class LayeredSource:
+    """Blobs of a quarantine, else of the depot: what the depot will give once the bundle is promoted."""
+
+    def __init__(self, quarantine: Depot, depot: Depot) -> None:
+        self._layers = (quarantine, depot)
+
+    def read_blob(self, digest: str, *, max_bytes: int) -> bytes:
+        return self._holder(digest).read_blob(digest, max_bytes=max_bytes)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        return self._holder(digest).open_blob(digest)
+
+    def blob_path(self, digest: str) -> Path:
+        return self._holder(digest).blob_path(digest)
+
+    def missing(self, blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+        return tuple(item for item in blobs if not any(layer.has(item.digest, item.size) for layer in self._layers))
+
+    def _holder(self, digest: str) -> Depot:
+        upper, lower = self._layers
+        return upper if upper.has(digest) else lower
+
+
+def items_of(manifest: Manifest) -> tuple[LoadItem, ...]:
+    """The artifacts with their places. Raises NameTakenError where two have one place (C-13)."""
+    taken: dict[str, str] = {}
+    items = []
+    for artifact in manifest.artifacts:
+        place = _place(artifact)
+        other = taken.setdefault(place, artifact.name)
+        if other != artifact.name:
+            raise NameTakenError(f"bundle {manifest.name}: both {other} and {artifact.name} would be {place}")
+        items.append(LoadItem(artifact.name, artifact.kind, place, _root(artifact)))
+    return tuple(items)
+
+
+def _place(artifact: Artifact) -> str:
+    try:
+        return place_of(artifact.name)
+    except UsageError as error:
+        raise FormatError(f"artifact {artifact.name[:100]!r}: {error.message}") from None
+
+
+def _root(artifact: Artifact) -> Descriptor:
+    return Descriptor(artifact.media_type, artifact.digest, artifact.size, annotations=dict(artifact.annotations or {}))
+
+
+def content_bytes(source: LayeredSource, items: Iterable[LoadItem]) -> dict[str, int]:
+    """Bytes that each artifact reaches, by name.
+
+    Raises GraphError for a graph that cannot be walked, BlobMissingError for one that is not whole: then the bundle
+    promises an artifact that neither it nor the depot holds.
+    """
+    sizes = {}
+    for item in items:
+        blobs = walk(source, item.root)
+        missing = source.missing(blobs)
+        if missing:
+            raise BlobMissingError(f"{item.name}: {len(missing)} blobs are missing, the first is {missing[0].digest}")
+        sizes[item.name] = sum(blob.size for blob in blobs)
+    return sizes

@@ -1,0 +1,133 @@
+"""Everything about a load that can be found wrong before anything is changed.
+
+    release? ─► papers ─► required content ─► names that stay ─► places free ─► graphs whole ─► target would take it
+
+A dry run ends here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.store import Depot
+from tidegate.errors import LoadError, NameTakenError, RequiredMissingError, UsageError
+from tidegate.names import bundle_name
+from tidegate.registry.reference import place_of
+from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
+from tidegate.state.channels import ChannelRow, list_channels
+from tidegate.state.db import Transaction
+from tidegate.state.names import NameOutcome, NameRow, judge_name, list_names
+from tidegate.workspace import Workspace
+from tidegate_receiver.loaders.items import Loader, LoadItem
+from tidegate_receiver.loaders.targets import open_loader
+from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
+from tidegate_receiver.release import Permission, Releaser, check_release
+
+_HINTS = {
+    BundleState.RECEIVING: "it is still being received",
+    BundleState.INCOMPLETE: "receive the rest of it first: insert the medium again, or another copy",
+    BundleState.REFUSED: "it did not pass its checks, and nothing of it is here",
+    BundleState.DENIED: "somebody decided that it is not loaded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A load after all its checks: what will be named, what is kept, and where blobs come from."""
+
+    row: BundleRow
+    papers: Papers
+    permission: Permission
+    source: LayeredSource
+    quarantine: Path
+    items: tuple[LoadItem, ...]  # without the kept ones
+    kept: tuple[str, ...]
+    sizes: dict[str, int]
+    loader: Loader | None
+
+    @property
+    def places(self) -> dict[str, Descriptor]:
+        return {item.place: item.root for item in self.items}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the bundle is still in quarantine."""
+        return self.row.state is BundleState.QUARANTINED
+
+
+def find_row(workspace: Workspace, text: str) -> BundleRow:
+    with workspace.state.reading() as tx:
+        return get_bundle(tx, text) or find_bundle(tx, text)
+
+
+def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Releaser) -> Plan:
+    """Everything that can be found wrong before anything is changed."""
+    row = find_row(workspace, bundle)
+    if row.state not in {BundleState.QUARANTINED, BundleState.LOADED}:
+        raise LoadError(f"bundle {row.name}: is {row.state.value}, not in quarantine", hint=_HINTS.get(row.state, ""))
+    quarantine = workspace.folder("quarantine") / row.bundle_id
+    papers = read_papers(quarantine, row.bundle_id)
+    permission = check_release(workspace.settings, papers.manifest.channel_name, releaser, row.name)
+    source = LayeredSource(Depot(quarantine, create=False), workspace.depot)
+    items = items_of(papers.manifest)
+    with workspace.state.reading() as tx:
+        _check_required(tx, workspace.depot, row, papers)
+        kept = _kept_names(tx, row, items)
+        wanted = tuple(item for item in items if item.name not in kept)
+        _check_places(tx, row, wanted)
+    sizes = content_bytes(source, items)
+    loader = open_loader(to, source) if to is not None else None
+    if loader is not None:
+        loader.check(wanted)
+    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader)
+
+
+def _kept_names(tx: Transaction, row: BundleRow, items: Iterable[LoadItem]) -> tuple[str, ...]:
+    """Names that a newer bundle has set: this one came late, and moves none of them back."""
+    judged = ((item.name, judge_name(tx, row.channel_id, item.name, row.sequence, item.root.digest)) for item in items)
+    return tuple(name for name, outcome in judged if outcome is NameOutcome.KEPT)
+
+
+def _check_required(tx: Transaction, depot: Depot, row: BundleRow, papers: Papers) -> None:
+    """What the bundle builds on is in the depot; else the bundles that carried it are to be loaded first."""
+    missing = [item for item in papers.required if not depot.has(item.digest, item.size)]
+    if not missing:
+        return
+    sequences = sorted({item.sequence for item in missing})
+    named = [_describe_base(tx, row.channel_id, sequence) for sequence in sequences[:8]]
+    first = next((bundle_name(row.channel_id, sequence) for sequence in sequences if sequence), None)
+    raise RequiredMissingError(
+        f"bundle {row.name}: needs {len(missing)} blobs that are not loaded, from {', '.join(named)}",
+        hint=f'load that first: "tidegate load {first}"' if first else "the low side counted on content of a baseline",
+    )
+
+
+def _describe_base(tx: Transaction, channel_id: str, sequence: int) -> str:
+    if not sequence:
+        return "the baseline"
+    states = {row.state.value for row in bundles_by_number(tx, channel_id, sequence)}
+    return f"{bundle_name(channel_id, sequence)} ({', '.join(sorted(states)) or 'never received'})"
+
+
+def _check_places(tx: Transaction, row: BundleRow, items: Iterable[LoadItem]) -> None:
+    """No artifact of another name, or of another channel, stands at one of the places with other content."""
+    holders: dict[str, list[tuple[ChannelRow, NameRow]]] = {}
+    for channel in list_channels(tx):
+        for known in list_names(tx, channel.channel_id):
+            holders.setdefault(_place_or_name(known.name), []).append((channel, known))
+    for item in items:
+        for channel, known in holders.get(item.place, ()):
+            is_same = (channel.channel_id, known.name) == (row.channel_id, item.name)
+            if not is_same and known.digest != item.root.digest:
+                raise NameTakenError(
+                    f"bundle {row.name}: {item.name} would be {item.place}, and that is {known.name} "
+                    f"of channel {channel.name}"
+                )
+
+
+def _place_or_name(name: str) -> str:
+    try:
+        return place_of(name)
+    except UsageError:
+        return name

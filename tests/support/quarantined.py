@@ -1,0 +1,118 @@
+"""Bundles that lie in quarantine as if they had been received, for the tests of loading."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from tidegate.bundle.manifest import Artifact, Compressor, Manifest, build_manifest
+from tidegate.bundle.tables import BLOB, CHUNK, REQUIRED, SEGMENT, Tables, as_bytes
+from tidegate.canonical import to_builtins
+from tidegate.config import Role
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.graph import walk
+from tidegate.depot.store import Depot
+from tidegate.initialisation import initialise
+from tidegate.names import hex_of
+from tidegate.state.bundles import BundleRow, BundleState, put_bundle
+from tidegate.state.channels import ensure_channel
+from tidegate.workspace import Workspace
+from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE
+
+CHANNEL = "7f3a" + "0" * 60
+_MIB = 1 << 20
+
+
+def high_side(folder: Path) -> Workspace:
+    """An initialised high side."""
+    initialise(folder, Role.HIGH, sites=("plant-7",), holder="ann", passphrase=None)
+    return Workspace.open(folder)
+
+
+def quarantine(
+    workspace: Workspace,
+    source: Depot,
+    artifacts: Mapping[str, Descriptor],
+    *,
+    sequence: int = 1,
+    left_out: Mapping[str, int] | None = None,
+    channel: str = CHANNEL,
+    channel_name: str = "plant",
+) -> str:
+    """Put a bundle of `artifacts` (by name, graphs in `source`) into quarantine; gives its bundle_id.
+
+    `left_out` are digests that the bundle builds on, with the number of the bundle that carried them.
+    """
+    left_out = left_out or {}
+    blobs = {blob.digest: blob for root in artifacts.values() for blob in walk(source, root)}
+    brought = sorted((hex_of(digest), blob.size) for digest, blob in blobs.items() if digest not in left_out)
+    required = sorted((hex_of(d), blobs[d].size, number) for d, number in left_out.items() if d in blobs)
+    tables = _tables(brought, required)
+    manifest = Manifest(
+        format=1,
+        critical=(),
+        channel=channel,
+        channel_name=channel_name,
+        epoch=1,
+        sequence=sequence,
+        created="2026-01-01T00:00:00Z",
+        audience=("plant-7",),
+        base=(),
+        compressor=Compressor("zstd", "1.5.7", 3),
+        chunk_digest="blake3-256",
+        chunks_length=int(tables.chunks["stored"].sum()) if len(tables.chunks) else 0,
+        content_size=sum(size for _, size in brought),
+        tables=tables.entries(),
+        artifacts=tuple(_artifact(name, artifacts[name]) for name in sorted(artifacts, key=str.encode)),
+        removed=(),
+    )
+    data = build_manifest(manifest)
+    bundle_id = sha256(data).hexdigest()
+    folder = workspace.folder("quarantine") / bundle_id
+    layout = Depot(folder)
+    with layout.commit() as commit:
+        for digest, _ in brought:
+            commit.adopt(source.blob_path(f"sha256:{digest}"), f"sha256:{digest}", share=False)
+    (folder / "bundle").mkdir()
+    (folder / "bundle" / MANIFEST_FILE).write_bytes(data)
+    (folder / "bundle" / TABLES_FILE).write_bytes(b"".join(bytes(as_bytes(table)) for table in tables.all()))
+    with workspace.state.transaction() as tx:
+        ensure_channel(tx, channel, channel_name, 1)
+        put_bundle(tx, _row(bundle_id, manifest, folder))
+    return bundle_id
+
+
+def _artifact(name: str, root: Descriptor) -> Artifact:
+    kind = "files" if name.startswith("files/") else "image"
+    return Artifact(name, kind, root.media_type, root.digest, root.size, annotations=dict(root.annotations) or None)
+
+
+def _row(bundle_id: str, manifest: Manifest, folder: Path) -> BundleRow:
+    return BundleRow(
+        bundle_id,
+        manifest.channel,
+        manifest.sequence,
+        "high",
+        BundleState.QUARANTINED,
+        created=0,
+        size=manifest.chunks_length,
+        content_size=manifest.content_size,
+        path=str(folder),
+        artifacts=tuple(to_builtins(manifest.artifacts)),
+    )
+
+
+def _tables(brought: list[tuple[str, int]], required: list[tuple[str, int, int]]) -> Tables:
+    """Each blob in chunks of its own, stored; the digests of the chunks are not looked at when loading."""
+    blobs, segments, chunks = np.zeros(len(brought), BLOB), [], []
+    position = 0
+    for number, (digest, size) in enumerate(brought):
+        pieces = [min(4 * _MIB, size - at) for at in range(0, size, 4 * _MIB)]
+        blobs[number] = (bytes.fromhex(digest), size, len(segments), len(pieces))
+        for length in pieces:
+            segments.append((1, 0, len(chunks), 0, length))
+            chunks.append((position, length, length, 0, bytes(7), bytes(32)))
+            position += length
+    needed = np.array([(bytes.fromhex(d), size, number) for d, size, number in required], REQUIRED)
+    return Tables(blobs, np.array(segments, SEGMENT), np.array(chunks, CHUNK), needed)
