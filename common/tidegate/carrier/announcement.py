@@ -137,7 +137,7 @@ def _parse_payload(payload: bytes) -> Announcement:
         _check_features(opening)
         announcement = canonical.loads(payload, Announcement, what="announcement", max_bytes=PAYLOAD_MAX_BYTES)
     except FormatError as error:
-        raise CarrierFormatError(error.message) from None
+        raise CarrierFormatError(f"{error.message} (M-13)") from None
     _check_lengths(announcement)
     _check_media(announcement)
     _check_spans(announcement)
@@ -146,10 +146,14 @@ def _parse_payload(payload: bytes) -> Announcement:
 
 def _check_features(opening: _Opening) -> None:
     if opening.format != ANNOUNCEMENT_FORMAT:
-        raise FeatureUnknownError(f"announcement: format {opening.format}, this version reads {ANNOUNCEMENT_FORMAT}")
+        raise FeatureUnknownError(
+            f"announcement: format {opening.format}, this version reads {ANNOUNCEMENT_FORMAT} (M-14)"
+        )
     unknown = sorted(set(opening.critical) - KNOWN_FEATURES)
     if unknown:
-        raise FeatureUnknownError(f"announcement: needs {', '.join(map(repr, unknown))}, unknown to this version")
+        raise FeatureUnknownError(
+            f"announcement: needs {', '.join(map(repr, unknown))}, unknown to this version (M-14)"
+        )
 
 
 def _check_lengths(announcement: Announcement) -> None:

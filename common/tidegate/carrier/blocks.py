@@ -103,7 +103,7 @@ def parse_label(data: bytes | memoryview) -> Label:
     if not 1 <= number <= count <= FILES_MAX:
         raise CarrierFormatError(f"label: file {number} of {count}, the limit is {FILES_MAX} (M-8)")
     _check_preamble_length(length, "label")
-    announcement = _take_announcement(block, _LABEL.size, size, "label")
+    announcement = _take_announcement(block, _LABEL.size, size, "label", "M-8")
     if any(zero) or any(zero_too):
         raise CarrierFormatError("label: bytes that must be zero are not (M-8)")
     return Label(Place(place), tag, number, count, first, runs, length, digest, announcement)
@@ -134,7 +134,7 @@ def parse_index(data: bytes | memoryview) -> IndexBlock:
     if not 1 <= number <= FILES_MAX:
         raise CarrierFormatError(f"index block: file {number}, the limit is {FILES_MAX} (M-9)")
     _check_preamble_length(length, "index block")
-    announcement = _take_announcement(block, _INDEX_ANNOUNCEMENT_AT, size, "index block")
+    announcement = _take_announcement(block, _INDEX_ANNOUNCEMENT_AT, size, "index block", "M-9")
     if zero or zero_too:
         raise CarrierFormatError("index block: bytes that must be zero are not (M-9)")
     entries = (_take_entries(block, _BEFORE_AT, before), _take_entries(block, _AFTER_AT, after))
@@ -148,9 +148,9 @@ def _seal(body: bytes) -> bytes:
 
 def _unseal(data: bytes | memoryview, magic: bytes, what: str) -> bytes:
     if len(data) != BLOCK_BYTES:
-        raise CarrierFormatError(f"{what}: {len(data)} bytes, not {BLOCK_BYTES}")
+        raise CarrierFormatError(f"{what}: {len(data)} bytes, not {BLOCK_BYTES} (M-4)")
     if data[:4] != magic:
-        raise CarrierFormatError(f"{what}: starts with {bytes(data[:4]).hex()}, not {magic.hex()}")
+        raise CarrierFormatError(f"{what}: starts with {bytes(data[:4]).hex()}, not {magic.hex()} (M-4)")
     if blake3.blake3(data[:_DIGEST_AT]).digest() != data[_DIGEST_AT:]:
         raise CarrierFormatError(f"{what}: damaged, its digest differs (M-4)")
     return bytes(data)
@@ -158,14 +158,14 @@ def _unseal(data: bytes | memoryview, magic: bytes, what: str) -> bytes:
 
 def _check_preamble_length(length: int, what: str) -> None:
     if length > PREAMBLE_MAX_BYTES:
-        raise CarrierFormatError(f"{what}: preamble of {length} bytes, the limit is {PREAMBLE_MAX_BYTES}")
+        raise CarrierFormatError(f"{what}: preamble of {length} bytes, the limit is {PREAMBLE_MAX_BYTES} (M-12)")
 
 
-def _take_announcement(block: bytes, start: int, size: int, what: str) -> bytes:
+def _take_announcement(block: bytes, start: int, size: int, what: str, rule: str) -> bytes:
     if size > ANNOUNCEMENT_MAX_BYTES:
         raise CarrierFormatError(f"{what}: announcement of {size} bytes, the limit is {ANNOUNCEMENT_MAX_BYTES} (M-2)")
     if any(block[start + size : _DIGEST_AT]):
-        raise CarrierFormatError(f"{what}: bytes after the announcement are not zero")
+        raise CarrierFormatError(f"{what}: bytes after the announcement are not zero ({rule})")
     return block[start : start + size]
 
 

@@ -67,9 +67,9 @@ class VolumeLayout:
 
     def __init__(self, announcement: Announcement, preamble_length: int) -> None:
         if announcement.carrier != "media" or announcement.file_bytes is None:
-            raise CarrierFormatError(f"announcement: of a {announcement.carrier}, not of a volume")
+            raise CarrierFormatError(f"announcement: of a {announcement.carrier}, not of a volume (M-6)")
         if not 0 <= preamble_length <= PREAMBLE_MAX_BYTES:
-            raise CarrierFormatError(f"preamble of {preamble_length} bytes, the limit is {PREAMBLE_MAX_BYTES}")
+            raise CarrierFormatError(f"preamble of {preamble_length} bytes, the limit is {PREAMBLE_MAX_BYTES} (M-12)")
         self.announcement = announcement
         self.preamble_length = preamble_length
         #: bytes of a file before its first run, and after its last one
