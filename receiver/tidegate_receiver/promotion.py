@@ -16,10 +16,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from tidegate.depot.commit import BlobCommit
+from tidegate.depot.commit import INCOMING, BlobCommit
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
-from tidegate.errors import LedgerError, TidegateError
+from tidegate.errors import BlobDamagedError, LedgerError, TidegateError
 from tidegate.files import locked
 from tidegate.ledger.entries import Event, Outcome
 from tidegate.report import ProgressCallback
@@ -30,6 +30,7 @@ from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem
 from tidegate_receiver.promotion_entries import failure_entry, plan_entry, stage_entry, target_entry
 from tidegate_receiver.promotion_plan import Plan, find_row, plan_load
+from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Releaser
 from tidegate_receiver.stages import put_on_stage, stage_folder, stage_lacks
 
@@ -149,7 +150,7 @@ def _promote(workspace: Workspace, plan: Plan, progress: ProgressCallback | None
         tx.queue(plan_entry(plan, Event.PROMOTE, Outcome.DONE, "promote"))
         tx.queue(stage_entry(plan, workspace.settings.stage))
         end_job(tx, job.id)
-    _empty_quarantine(plan.quarantine)
+    _empty_quarantine(plan.quarantine.folder)
 
 
 def _fill_depot(depot: Depot, plan: Plan, progress: ProgressCallback | None) -> None:
@@ -159,10 +160,9 @@ def _fill_depot(depot: Depot, plan: Plan, progress: ProgressCallback | None) -> 
     changed meanwhile is found here and not by who runs it. Links, so nothing is copied on one file system.
     """
     depot.remove_abandoned()
-    quarantine = Depot(plan.quarantine, create=False)
     total, done = plan.papers.content_size, 0
     with depot.commit() as commit, ThreadPoolExecutor(_CHECK_THREADS) as pool:
-        for size in pool.map(lambda blob: _adopt(commit, quarantine, blob), plan.papers.blobs):
+        for size in pool.map(lambda blob: _adopt(commit, plan.quarantine, blob), plan.papers.blobs):
             done += size
             if progress is not None:
                 progress(done, total, "checking content")
@@ -170,21 +170,28 @@ def _fill_depot(depot: Depot, plan: Plan, progress: ProgressCallback | None) -> 
             commit.reference(item.name, item.root)
 
 
-def _adopt(commit: BlobCommit, quarantine: Depot, blob: Descriptor) -> int:
+def _adopt(commit: BlobCommit, quarantine: QuarantinedBundle, blob: Descriptor) -> int:
     if not commit.has(blob.digest, blob.size):
-        commit.adopt(quarantine.blob_path(blob.digest), blob.digest)
+        try:
+            commit.adopt(quarantine.layout.blob_path(blob.digest), blob.digest)
+        except BlobDamagedError as error:
+            hint = f"it was whole when it was received: remove {quarantine.folder} and receive the bundle again"
+            raise BlobDamagedError(error.message, hint=hint) from None
     return blob.size
 
 
 def _empty_quarantine(folder: Path) -> None:
     """The depot has the blobs; the papers (manifest, tables, signatures) stay as the record of what was let in."""
-    rmtree(folder / "blobs", ignore_errors=True)
+    for name in ("index.json", "oci-layout", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("blobs", INCOMING):
+        rmtree(folder / name, ignore_errors=True)
 
 
 def _stage_items(workspace: Workspace, plan: Plan, *, is_new: bool) -> tuple[LoadedItem, ...]:
     """The artifacts on the stage; puts back what somebody removed from it."""
     if not is_new:
-        _empty_quarantine(plan.quarantine)  # what a crash after the last transaction left
+        _empty_quarantine(plan.quarantine.folder)  # what a crash after the last transaction left
     lacking = stage_lacks(stage_folder(workspace), plan.places)
     if lacking:
         with workspace.state.transaction() as tx:

@@ -1,7 +1,7 @@
 """A bundle in quarantine, as promotion needs it: what it brings, what it builds on, what its artifacts reach.
 
-Quarantine is our own disk, but it is read like anything else: the manifest must have the bundle_id that the state
-remembers, the tables the digests that the manifest signs. Nothing is changed here.
+Quarantine is our own disk, but it is read like anything else (`quarantine`): the manifest must have the bundle_id that
+the state remembers, the tables the digests that the manifest signs. Nothing is changed here.
 """
 
 from collections.abc import Iterable
@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tidegate.bundle.header import MANIFEST_MAX_BYTES
-from tidegate.bundle.manifest import Artifact, Manifest, bundle_id, parse_manifest
-from tidegate.bundle.tables import digest_of, parse_tables
+from tidegate.bundle.manifest import Artifact, Manifest
+from tidegate.bundle.tables import digest_of
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import BlobMissingError, DigestError, FormatError, NameTakenError, StateError, UsageError
-from tidegate.files import host_error
+from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UsageError
 from tidegate.registry.reference import place_of
 from tidegate_receiver.loaders.items import LoadItem
-from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE
+from tidegate_receiver.quarantine import QuarantinedBundle
 
 OCTETS = "application/octet-stream"
 
@@ -51,35 +49,17 @@ class Papers:
         return self.manifest.content_size
 
 
-def read_papers(folder: Path, expected_id: str) -> Papers:
-    """The papers of the bundle in the quarantine folder `folder`.
+def read_papers(bundle: QuarantinedBundle) -> Papers:
+    """The papers of a bundle in quarantine, or of one that was loaded from there.
 
-    Raises StateError where they are gone, DigestError or FormatError where they are not what was verified.
+    Raises HostError where they are gone, DigestError or FormatError where they are not what was verified.
     """
-    data = _read(folder / "bundle" / MANIFEST_FILE, MANIFEST_MAX_BYTES)
-    found_id = bundle_id(data)
-    if found_id != expected_id:
-        raise DigestError(f"bundle {expected_id[:16]}: the manifest in quarantine has the bundle_id {found_id}")
-    manifest = parse_manifest(data)
-    tables = _read(folder / "bundle" / TABLES_FILE, None)
-    parsed = parse_tables(data + tables, len(data), manifest, manifest.chunks_length)
-    blobs = tuple(Descriptor(OCTETS, digest_of(record), int(record["size"])) for record in parsed.blobs)
+    manifest, tables = bundle.manifest(), bundle.tables()
+    blobs = tuple(Descriptor(OCTETS, digest_of(record), int(record["size"])) for record in tables.blobs)
     required = tuple(
-        RequiredBlob(digest_of(record), int(record["size"]), int(record["sequence"])) for record in parsed.required
+        RequiredBlob(digest_of(record), int(record["size"]), int(record["sequence"])) for record in tables.required
     )
-    return Papers(found_id, manifest, blobs, required)
-
-
-def _read(path: Path, max_bytes: int | None) -> bytes:
-    try:
-        size = path.stat().st_size
-        if max_bytes is not None and size > max_bytes:
-            raise FormatError(f"{path}: {size} bytes, the limit is {max_bytes}")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise StateError(f"{path}: is gone, though the state says that the bundle is here") from None
-    except OSError as error:
-        raise host_error(error, "reading a bundle in quarantine") from None
+    return Papers(bundle.bundle_id, manifest, blobs, required)
 
 
 class LayeredSource:

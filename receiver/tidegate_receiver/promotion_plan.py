@@ -7,7 +7,6 @@ A dry run ends here.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
@@ -22,6 +21,7 @@ from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import Loader, LoadItem
 from tidegate_receiver.loaders.targets import open_loader
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
+from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Permission, Releaser, check_release
 
 _HINTS = {
@@ -40,7 +40,7 @@ class Plan:
     papers: Papers
     permission: Permission
     source: LayeredSource
-    quarantine: Path
+    quarantine: QuarantinedBundle
     items: tuple[LoadItem, ...]  # without the kept ones
     kept: tuple[str, ...]
     sizes: dict[str, int]
@@ -66,10 +66,10 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     row = find_row(workspace, bundle)
     if row.state not in {BundleState.QUARANTINED, BundleState.LOADED}:
         raise LoadError(f"bundle {row.name}: is {row.state.value}, not in quarantine", hint=_HINTS.get(row.state, ""))
-    quarantine = workspace.folder("quarantine") / row.bundle_id
-    papers = read_papers(quarantine, row.bundle_id)
+    quarantine = QuarantinedBundle(workspace.folder("quarantine") / row.bundle_id)
+    papers = read_papers(quarantine)
     permission = check_release(workspace.settings, papers.manifest.channel_name, releaser, row.name)
-    source = LayeredSource(Depot(quarantine, create=False), workspace.depot)
+    source = LayeredSource(quarantine.layout, workspace.depot)
     items = items_of(papers.manifest)
     with workspace.state.reading() as tx:
         _check_required(tx, workspace.depot, row, papers)

@@ -1,5 +1,7 @@
 """A bundle goes from quarantine to depot, stage and target: once, whole, in the ledger, and again after a crash."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ from tidegate.errors import (
     BundleUnknownError,
     BusyError,
     DigestError,
+    DiskFullError,
+    LedgerError,
     LoadError,
     NameTakenError,
     NotReleasedError,
@@ -108,7 +112,7 @@ def test_load_takes_content_once_and_leaves_only_the_papers_in_quarantine(high: 
     layer = max(high.depot.digests(), key=high.depot.size)
     assert high.depot.blob_path(layer).samefile(stage(high).blob_path(layer))
     assert high.depot.blob_path(layer).stat().st_nlink == 2
-    assert not (folder / "blobs").exists()
+    assert [path.name for path in folder.iterdir()] == ["bundle"]
     assert (folder / "bundle/manifest.json").is_file()
 
 
@@ -264,8 +268,9 @@ def test_load_refuses_content_that_changed_in_quarantine(high: Workspace, low: D
     path = max((layer.blob_path(digest) for digest in layer.digests()), key=lambda path: path.stat().st_size)
     path.chmod(0o644)
     path.write_bytes(b"\0" * path.stat().st_size)
-    with pytest.raises(BlobDamagedError):
+    with pytest.raises(BlobDamagedError) as caught:
         load(high, "1")
+    assert "receive the bundle again" in caught.value.hint
     assert state_of(high, bundle_id) is BundleState.QUARANTINED
     assert list_stages(high) == ()
     assert list(high.depot.digests()) == []
@@ -306,6 +311,37 @@ def test_load_refuses_the_place_of_another_channels_artifact(high: Workspace, lo
     quarantine(high, low, artifacts(low, b"two"), channel="a" * 64, channel_name="office")
     with pytest.raises(NameTakenError, match="of channel plant"):
         load(high, "aaaa-0001")
+
+
+def test_load_does_nothing_that_cannot_be_recorded(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    checkpoint = high.root / "ledger/checkpoint"
+    good = checkpoint.read_bytes()
+    checkpoint.write_bytes(good.replace(b"\n1\n", b"\n2\n"))
+    with pytest.raises(LedgerError):
+        load(Workspace.open(high.root), "1")
+    assert state_of(high, bundle_id) is BundleState.QUARANTINED
+    assert list(high.depot.digests()) == []
+    assert list_stages(high) == ()
+
+
+def test_load_survives_a_full_disk(high: Workspace, low: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    real, calls = os.link, []
+
+    def full(*arguments: Any, **named: Any) -> None:
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments, **named)
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(DiskFullError):
+        load(high, "1")
+    assert (state_of(high, bundle_id), list(high.depot.digests())) == (BundleState.QUARANTINED, [])
+    assert events(high)[-1] == ("load-failed", "failed")
+    monkeypatch.setattr(os, "link", real)
+    assert load(high, "1").promoted
 
 
 # --- names do not move back -------------------------------------------------------------------
