@@ -60,7 +60,7 @@ def sync_filesystem(folder: Path) -> None:
         os.close(fd)
 
 
-def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture."""
     fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:

@@ -71,9 +71,11 @@ class Spool:
 
     # --- the head -----------------------------------------------------------------------------
 
-    def save_head(self, head: bytes) -> None:
+    def save_head(self, head: memoryview) -> None:
+        """Keep the verified head; one of the same bundle_id that is there is the same."""
         with disk("writing a bundle's tables"):
-            write_durably(self._head, head, mode=0o600)
+            if not self._head.is_file() or self._head.stat().st_size != len(head):
+                write_durably(self._head, head, mode=0o600)
 
     def open_head(self) -> memoryview | None:
         """The head's bytes, mapped and not read, or None where there is none yet.

@@ -85,10 +85,13 @@ def _tables(blobs: list[bytes], chunk_bytes: int, rows: list[tuple[object, ...]]
 class MadeBundle:
     """A bundle's three parts, and what stands in its manifest."""
 
-    manifest: Manifest
+    facts: Manifest
     manifest_bytes: bytes
     body: Body
     cover: bytes
+
+    def manifest(self) -> Manifest:
+        return self.facts
 
     @property
     def bundle_id(self) -> str:
@@ -195,9 +198,9 @@ def make_announcement(
         format=1,
         critical=(),
         carrier="media",
-        channel=bundle.manifest.channel,
-        epoch=bundle.manifest.epoch,
-        sequence=bundle.manifest.sequence,
+        channel=bundle.facts.channel,
+        epoch=bundle.facts.epoch,
+        sequence=bundle.facts.sequence,
         bundle_id=bundle.bundle_id,
         manifest_length=bundle.manifest_length,
         parts=geometries,  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""Receive whatever a medium holds: find its volumes, verify who speaks, and take its bundles in one by one.
+
+A fault of one bundle never keeps another from being received; what concerns this host as a whole (its ledger, its
+state) is raised. Every look at a medium is an entry, with what else lies on it; every bundle's outcome is one more.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tidegate.carrier.found import FoundVolume, MediumContents, printable
+from tidegate.carrier.medium import find_volumes
+from tidegate.carrier.reader import VolumeReader
+from tidegate.errors import MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
+from tidegate.ledger.entries import Event, Medium, Outcome, entry
+from tidegate.media.plugged import medium_for_ledger
+from tidegate.trust.root import Chain
+from tidegate.workspace import Workspace
+from tidegate_receiver.bundle_intake import BundleIntake, ReceiveOptions, Volume
+from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
+from tidegate_receiver.records import read_known_time
+from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
+
+__all__ = ["ReceiveOptions", "receive", "receive_medium"]
+
+
+def receive(workspace: Workspace, folder: Path, options: ReceiveOptions | None = None) -> tuple[ReceiveOutcome, ...]:
+    """Receive every bundle of the medium at `folder`; see `receive_medium`."""
+    return receive_medium(workspace, folder, options).outcomes
+
+
+def receive_medium(workspace: Workspace, folder: Path, options: ReceiveOptions | None = None) -> MediumReport:
+    """Receive every bundle of the medium at `folder`, lower numbers first, and say what else lies there.
+
+    Raises NothingOnMediumError, MediaNotFoundError and MediumLostError for the medium, LedgerError where nothing can be
+    recorded; what happens to a bundle is its outcome.
+    """
+    options = options or ReceiveOptions()
+    if options.dry_run:
+        return _receive(workspace, folder, options)
+    with workspace.recording():
+        return _receive(workspace, folder, options)
+
+
+def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> MediumReport:
+    contents = find_volumes(folder)
+    medium = medium_for_ledger(folder)
+    if not options.dry_run:
+        _record_medium(workspace, medium, contents)
+    if not contents.volumes:
+        raise nothing_error(folder, contents)
+    outcomes: list[ReceiveOutcome] = []
+    bundles: dict[str, list[Volume]] = {}
+    for found in contents.volumes:
+        try:
+            volume = _verify_volume(workspace, found, medium, options)
+        except (RefusedError, MediaError, TrustError) as error:
+            outcomes.append(_refuse_volume(workspace, medium, error, options))
+            continue
+        bundles.setdefault(volume.verified.announcement.bundle_id, []).append(volume)
+    for volumes in _in_order(bundles):
+        chain = volumes[0].verified.chain
+        others = tuple(item for item in workspace.trust.chains() if item.channel_id != chain.channel_id)
+        outcomes.append(BundleIntake(workspace, volumes, others, medium, options).run())
+        if not options.dry_run:
+            workspace.recorder.drain()
+    return MediumReport(tuple(outcomes), contents.strangers, contents.damaged, contents.unlisted)
+
+
+def nothing_error(folder: Path, contents: MediumContents) -> NothingOnMediumError:
+    """What to say of a medium without a volume: that it is empty, or that everything on it is damaged."""
+    if contents.damaged:
+        return NothingOnMediumError(
+            f"{printable(folder)}: nothing can be recognised in {len(contents.damaged)} files: {contents.damaged[0]}",
+            hint="have the low side write the bundle again, to another medium",
+        )
+    return NothingOnMediumError(f"{printable(folder)}: no bundle on it, {len(contents.strangers)} other files")
+
+
+def _in_order(bundles: Mapping[str, list[Volume]]) -> Iterable[tuple[Volume, ...]]:
+    """Bundles by channel and number, so that what comes together comes in its order."""
+
+    def key(volumes: list[Volume]) -> tuple[str, int]:
+        announcement = volumes[0].verified.announcement
+        return announcement.channel, announcement.sequence
+
+    return (tuple(volumes) for volumes in sorted(bundles.values(), key=key))
+
+
+# --- who speaks -------------------------------------------------------------------------------
+
+
+def _verify_volume(workspace: Workspace, found: FoundVolume, medium: Medium, options: ReceiveOptions) -> Volume:
+    """Walk the preamble, keep its newest root, then verify and read the announcement."""
+    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
+    chain = walk_preamble(found.preamble, found.frame.key_id, chains)
+    if chain is not chains[chain.channel_id] and not options.dry_run:
+        chain = _advance_root(workspace, chain, medium)
+    with workspace.state.reading() as tx:
+        known = read_known_time(tx, workspace.settings)
+    others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
+    verified: VerifiedAnnouncement = verify_frame(found.frame, chain, others, known or 0)
+    return Volume(verified, VolumeReader(found, verified.announcement))
+
+
+def _advance_root(workspace: Workspace, chain: Chain, medium: Medium) -> Chain:
+    """Store a channel's newer root before anything is judged by it, with an entry before and after."""
+
+    def record(outcome: Outcome, detail: str) -> None:
+        made = entry(
+            Event.ROOT_CHANGE,
+            subject=chain.newest.name,
+            step=Event.ROOT_CHANGE,
+            outcome=outcome,
+            channel=chain.channel_id,
+            channel_name=chain.newest.name,
+            epoch=chain.newest.epoch,
+            medium=medium,
+            detail=detail,
+        )
+        with workspace.state.transaction() as tx:
+            tx.queue(made)
+        workspace.recorder.drain()
+
+    record(Outcome.BEGUN, f"version {chain.newest.version} came with a medium")
+    change = workspace.trust.advance(chain)
+    record(Outcome.DONE, change.describe())
+    return change.chain
+
+
+# --- entries that are about no bundle ---------------------------------------------------------
+
+
+def _record_medium(workspace: Workspace, medium: Medium, contents: MediumContents) -> None:
+    counts = {
+        "volumes": len(contents.volumes),
+        "strangers": len(contents.strangers),
+        "damaged": len(contents.damaged),
+        "unlisted": contents.unlisted,
+    }
+    made = entry(
+        Event.MEDIA_INSERTED,
+        subject="medium",
+        step=Event.MEDIA_INSERTED,
+        outcome=Outcome.DONE if contents.volumes else Outcome.NOTHING,
+        medium=medium,
+        counts=counts,
+        names=(*contents.damaged, *contents.strangers),
+    )
+    with workspace.state.transaction() as tx:
+        tx.queue(made)
+
+
+def _refuse_volume(
+    workspace: Workspace, medium: Medium, error: TidegateError, options: ReceiveOptions
+) -> ReceiveOutcome:
+    """A volume of which not even the announcement can be believed: nothing that it says is written down."""
+    if not options.dry_run:
+        made = entry(
+            Event.MEDIA_REJECTED,
+            subject="medium",
+            step=Event.MEDIA_REJECTED,
+            outcome=Outcome.REFUSED,
+            medium=medium,
+            reason=reason_of(error),
+            detail=error.message,
+        )
+        with workspace.state.transaction() as tx:
+            tx.queue(made)
+    kind = OutcomeKind.REFUSED if isinstance(error, TrustError) else kind_of(error)
+    return ReceiveOutcome(kind, error=error)
