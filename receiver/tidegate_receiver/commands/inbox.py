@@ -1,0 +1,58 @@
+"""``tidegate inbox``: bundles, their state, what is missing, what to do next."""
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.report import printable
+from tidegate.state.bundles import BundleRow, BundleState
+from tidegate.units import format_bytes
+
+
+@click.command("inbox", short_help="Bundles, their state, what is missing, what to do next.")
+@shared_options()
+def command(invocation: Invocation) -> None:
+    """Every bundle that came, by channel and number, with its state and the next step."""
+    from tidegate.clock import format_time
+    from tidegate.commands.status import next_step
+    from tidegate.state.bundles import list_bundles
+
+    workspace = invocation.workspace(Role.HIGH)
+    with workspace.state.reading() as tx:
+        rows = list_bundles(tx)
+    cells = []
+    for row in rows:
+        missing = what_is_missing(row)
+        names = ", ".join(printable(str(item["name"]), 60) for item in row.artifacts[:3])
+        more = f" and {len(row.artifacts) - 3} more" if len(row.artifacts) > 3 else ""
+        cells.append((row.name, row.state, format_bytes(row.content_size), missing or "nothing", names + more))
+        invocation.report.object(
+            {
+                "bundle": row.name,
+                "bundle_id": row.bundle_id,
+                "state": row.state,
+                "created": format_time(row.created),
+                "content_size": row.content_size,
+                "artifacts": [item["name"] for item in row.artifacts],
+                "missing": missing,
+                "detail": row.detail,
+            }
+        )
+    if cells:
+        invocation.report.table(("bundle", "state", "content", "missing", "artifacts"), cells)
+    else:
+        invocation.report.line("nothing has come yet")
+    invocation.report.line(f"next: {next_step(workspace, rows)}")
+
+
+def what_is_missing(row: BundleRow) -> str:
+    """In words, empty where nothing is."""
+    done, total = row.detail.get("chunks_done"), row.detail.get("chunks")
+    if row.state in (BundleState.INCOMPLETE, BundleState.RECEIVING):
+        if isinstance(done, int) and isinstance(total, int):
+            return f"{total - done} of {total} pieces"
+        return "part of it was not read"
+    if row.state is BundleState.REFUSED:
+        return printable(str(row.detail.get("error", "refused")), 100)
+    needs = row.detail.get("needs") or ()
+    return f"content of number {', '.join(map(str, needs))}" if needs and row.state is BundleState.QUARANTINED else ""

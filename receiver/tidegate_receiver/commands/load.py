@@ -1,0 +1,54 @@
+"""``tidegate load``: promote a bundle, and put it where somebody asked to have it."""
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.units import format_bytes
+
+
+@click.command("load", short_help="Promote a bundle into the depot and a stage; also into a registry or folder.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--to", metavar="HOST:PORT|DIR", help="Also into this registry; or images and files under this folder.")
+@shared_options(writes=True)
+def command(invocation: Invocation, bundle: str, to: str | None) -> None:
+    """Promote BUNDLE (a name, number or id) from quarantine. A DIR has a / in it; nothing is written outside of it."""
+    from tidegate_receiver.promotion import load
+
+    workspace = invocation.workspace(Role.HIGH)
+    report = invocation.report
+    with report.progress() as progress:
+        done = load(workspace, bundle, to=to, dry_run=invocation.dry_run, progress=progress)
+    for item in done.items:
+        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed else '(there already)'}".rstrip())
+    for note in done.notes:
+        report.warn(note)
+    for name in done.kept_names:
+        report.warn(f"{name}: stays as a newer bundle set it")
+    for name in done.removed:
+        report.line(f"{name}: the low side no longer carries it; it stays here until somebody removes it")
+    where = done.target or f"stage {done.stage}"
+    size = format_bytes(sum(item.size_bytes for item in done.items))
+    if done.dry_run:
+        text = f"{done.bundle_name} would be loaded: {len(done.items)} artifacts to {where}"
+    elif done.nothing_to_do:
+        text = f"nothing to do: {done.bundle_name} is loaded to {where} already"
+    else:
+        text = f"loaded {done.bundle_name}: {len(done.items)} artifacts to {where}" + (
+            f", {size}" if done.target else ""
+        )
+    report.closing(
+        f'{text}; next: "tidegate serve"' if done.target is None else text,
+        bundle=done.bundle_name,
+        bundle_id=done.bundle_id,
+        stage=done.stage,
+        target=done.target,
+        outcome="nothing" if done.nothing_to_do else "loaded",
+        items=[
+            {"name": item.name, "place": item.place, "digest": item.digest, "changed": item.changed}
+            for item in done.items
+        ],
+        kept_names=list(done.kept_names),
+        removed=list(done.removed),
+        dry_run=done.dry_run,
+    )

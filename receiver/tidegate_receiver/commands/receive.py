@@ -1,0 +1,115 @@
+"""``tidegate receive``: read, repair, verify and quarantine what a medium holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.report import Report, print_error, printable
+from tidegate.units import format_bytes, format_duration
+from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
+
+
+@click.command("receive", short_help="Read, repair, verify and quarantine what a medium holds.")
+@click.argument("medium", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
+@shared_options(writes=True)
+def command(invocation: Invocation, medium: Path | None) -> int:
+    """Receive every bundle of the medium at PATH; without PATH of the one that is plugged in. Twice is harmless, and
+    a second copy fills what a first one lacks."""
+    from tidegate.media.plugged import choose_medium
+    from tidegate_receiver.intake import ReceiveOptions, receive_medium
+
+    workspace = invocation.workspace(Role.HIGH)
+    place = choose_medium(medium, workspace.settings.media_folders)
+    report = invocation.report
+    with report.progress() as progress:
+        found = receive_medium(workspace, place, ReceiveOptions(dry_run=invocation.dry_run, progress=progress))
+    loaded = () if invocation.dry_run else load_automatically(workspace, found)
+    return show_medium(report, found, loaded)
+
+
+def load_automatically(workspace: "Workspace", found: MediumReport) -> tuple[str, ...]:
+    """Load what came over channels whose release is automatic; the names of what was loaded."""
+    from tidegate_receiver.promotion import load
+    from tidegate_receiver.release import Releaser, may_load_automatically
+
+    names = []
+    for outcome in found.outcomes:
+        if outcome.kind is OutcomeKind.RECEIVED and may_load_automatically(workspace.settings, outcome.channel_name):
+            load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
+            names.append(outcome.name)
+    return tuple(names)
+
+
+def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = ()) -> int:
+    """One closing line a bundle, and what else lies on the medium; the exit code of the worst."""
+    if found.strangers:
+        report.line(f"{len(found.strangers)} other files on the medium, left alone")
+    for name in found.damaged:
+        report.warn(f"nothing can be recognised in {name}")
+    for outcome in found.outcomes:
+        ending = _ending(outcome, outcome.name in loaded)
+        report.closing(f"{_what(outcome)}; {ending}", **_values(outcome, found, outcome.name in loaded))
+        if outcome.error is not None and not report.json_lines:
+            print_error(outcome.error)
+    return max((outcome.exit_code for outcome in found.outcomes), default=0)
+
+
+def _values(outcome: ReceiveOutcome, found: MediumReport, is_loaded: bool) -> dict[str, object]:
+    from tidegate.files import SYNCS
+
+    return {
+        **outcome.as_fields(),
+        "state": "loaded" if is_loaded else outcome.kind,
+        "may_be_removed": found.may_be_removed,
+        "syncs": SYNCS.count,
+    }
+
+
+def _what(outcome: ReceiveOutcome) -> str:
+    name = outcome.name or "a volume"
+    size = format_bytes(outcome.content_size)
+    if outcome.kind is OutcomeKind.RECEIVED:
+        return f"received {name}: {_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
+    if outcome.kind is OutcomeKind.DUPLICATE:
+        return f"nothing to do: {name} is here already"
+    if outcome.kind is OutcomeKind.INCOMPLETE:
+        return f"incomplete {name}: {outcome.chunks_done} of {outcome.chunk_count} pieces are whole and kept"
+    if outcome.kind is OutcomeKind.PLANNED:
+        return f"{name} would be received: {len(outcome.artifacts)} artifacts, {size}"
+    return f"{outcome.kind} {name}: {printable(outcome.error.message, 300) if outcome.error else ''}"
+
+
+def _damage(outcome: ReceiveOutcome) -> str:
+    if not outcome.symbols_missing:
+        return "undamaged, nothing missing"
+    places = "place" if outcome.symbols_missing == 1 else "places"
+    return f"{outcome.symbols_missing} damaged {places} repaired, nothing missing"
+
+
+def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
+    if outcome.kind is OutcomeKind.RECEIVED:
+        notes = []
+        if outcome.late_names:
+            notes.append(f"it came late, {len(outcome.late_names)} names stay where a newer bundle set them")
+        if outcome.gap is not None:
+            first, last = outcome.gap
+            notes.append(
+                f"number {first} has not come" if first == last else f"numbers {first} to {last} have not come"
+            )
+        if outcome.needs:
+            notes.append(f"load number {', '.join(map(str, outcome.needs))} first")
+        notes.append("loaded" if is_loaded else f'next: "tidegate load {outcome.name}"')
+        return "; ".join([*notes, "the medium may be removed"])
+    if outcome.kind is OutcomeKind.DUPLICATE:
+        return "the medium may be removed"
+    if outcome.kind is OutcomeKind.PLANNED:
+        return "nothing was written"
+    if outcome.kind is OutcomeKind.INCOMPLETE:
+        return "insert another copy of it, and run the same again"
+    return "nothing of it was taken"

@@ -1,0 +1,99 @@
+"""``tidegate pack``: bring what was asked for, and make one signed bundle of it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.errors import PartialError
+from tidegate.report import Report, printable
+from tidegate.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from tidegate_sender.request import RequestReport
+
+
+@click.command("pack", short_help="Collect images, folders and lists into one signed bundle.")
+@click.argument("what", metavar="IMAGE|./FOLDER|LIST.yaml...", nargs=-1, required=True)
+@click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these platforms; repeatable.")
+@click.option("--since", metavar="BUNDLE", help="Leave out what this bundle and those it builds on have brought.")
+@click.option(
+    "--expires", "expire_days", metavar="DAYS", type=click.IntRange(0), help="Days until it expires; 0: never."
+)
+@click.option("--for", "audience", multiple=True, metavar="SITE", help="Only for this site of the channel; repeatable.")
+@click.option("--classification", metavar="TEXT", help="Written into the manifest and the ledger.")
+@click.option("--anyway", is_flag=True, help="Pack although the newest bundle has the same artifacts.")
+@shared_options(writes=True)
+def command(
+    invocation: Invocation,
+    what: tuple[str, ...],
+    platforms: tuple[str, ...],
+    since: str | None,
+    expire_days: int | None,
+    audience: tuple[str, ...],
+    classification: str | None,
+    anyway: bool,
+) -> None:
+    """Collect what is named and pack it. ./ ../ and / begin a path; a YAML file with "tidegate: 1" is a transfer
+    list; anything else is an image reference by Docker's rules; oci:FOLDER:TAG is an OCI layout."""
+    from tidegate_sender.collect.arguments import items_from_arguments
+    from tidegate_sender.packing import PackOptions
+
+    workspace = invocation.workspace(Role.LOW)
+    items = items_from_arguments(what, platforms=platforms)
+    if invocation.dry_run:
+        from tidegate_sender.commands.plan import show_plan
+
+        show_plan(invocation.report, workspace, items, since, None)
+        return
+    from tidegate_sender.request import fulfil
+
+    options = PackOptions(since, expire_days, audience or None, classification, anyway)
+    with invocation.report.progress() as progress:
+        done = fulfil(workspace, items, options, progress)
+    _report(invocation.report, done)
+
+
+def _report(report: Report, done: "RequestReport") -> None:
+    from tidegate.files import SYNCS
+    from tidegate_sender.packing import PackOutcome
+
+    packed, failures = done.packed, done.collected.failures
+    for artifact in done.collected.artifacts:
+        for name in artifact.skipped:
+            report.warn(f"{artifact.source}: {printable(name)} is no file, folder or link, and is left out")
+    for failure in failures:
+        report.warn(f"{failure.label}: not brought: {printable(failure.error.message, 500)}")
+    values = {
+        "bundle": packed.name,
+        "bundle_id": packed.bundle_id,
+        "outcome": packed.outcome,
+        "path": str(packed.path),
+        "size": packed.size,
+        "content_size": packed.content_size,
+        "artifacts": packed.artifact_count,
+        "required": packed.required_count,
+        "replaced": packed.replaced,
+        "failures": [{"what": item.label, "error": item.error.message} for item in failures],
+        "collect_seconds": round(done.collect_seconds, 3),
+        "pack_seconds": round(packed.seconds, 3),
+        "syncs": SYNCS.count,
+    }
+    following = f'next: "tidegate send {packed.name}"'
+    if packed.outcome is PackOutcome.NOTHING:
+        text = f"nothing to do: {packed.name} has the same artifacts (--anyway packs them again)"
+    else:
+        sizes = f"{format_bytes(packed.content_size)} in {format_bytes(packed.size)}"
+        text = f"packed {packed.name}: {packed.artifact_count} artifacts, {sizes}, {format_duration(packed.seconds)}"
+        if packed.required_count:
+            text += f"; builds on {packed.required_count} blobs ({format_bytes(packed.required_size)}) sent before"
+        if packed.outcome is PackOutcome.REPLACED:
+            text += "; it takes the place of the unsent bundle of this number"
+    report.closing(f"{text}; {following}", **values)
+    if failures:
+        raise PartialError(
+            f"{len(failures)} of {len(failures) + len(done.collected.artifacts)} could not be brought:"
+            f" {', '.join(item.label for item in failures[:5])}",
+            hint='the others are packed; mend these and run it again, or mark them "required: true" to stop instead',
+        )
