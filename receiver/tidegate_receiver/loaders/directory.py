@@ -198,4 +198,5 @@ def _links_note(item: LoadItem, left_out: list[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
     named = ", ".join(left_out[:_LINKS_NAMED]) + (" …" if len(left_out) > _LINKS_NAMED else "")
-    return (f"{item.name}: {len(left_out)} links that lead outside of the folder were left out: {named}",)
+    count = "1 link that leads" if len(left_out) == 1 else f"{len(left_out)} links that lead"
+    return (f"{item.name}: {count} outside of the folder left out: {named}",)
