@@ -47,13 +47,11 @@ def build_image(folder: Path, layers: list[list[Path]], *, tag: str = "1") -> st
 
 
 def local_files(folder: Path, limit_bytes: int = 48 * MIB) -> Iterator[Path]:
-    """Regular files under `folder`, by name, until `limit_bytes` are reached."""
+    """Regular files under `folder`, by name, as far as they fit into `limit_bytes`."""
     left = limit_bytes
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= left:
             left -= path.stat().st_size
-            if left < 0:
-                return
             yield path
 
 

@@ -146,7 +146,7 @@ def cross(low: Side, high: Side, bundle: str, folder: Path, report: Report) -> d
     stick = make_stick(folder)
     with mounted(stick) as mount_point:
         low.run("send", bundle, str(mount_point))
-        hole, pages = damage(mount_point, hole_bytes=4 * MIB, scattered=12, seed=SEED)
+        hole, pages = damage(mount_point, hole_bytes=2 * MIB, scattered=8, seed=SEED)
     kind = "a loop-mounted ext4 image" if stick.is_real else "a folder stands in, since only root may mount"
     report.line(
         f"\nThe stick ({kind}) is carried across;"

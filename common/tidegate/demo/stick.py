@@ -71,7 +71,7 @@ def damage(folder: Path, *, hole_bytes: int, scattered: int, seed: int) -> tuple
     volumes = sorted(folder.rglob("*.TGV"), key=lambda path: path.stat().st_size)
     target = volumes[-1]
     size = target.stat().st_size
-    hole = min(hole_bytes, size // 16)
+    hole = min(hole_bytes, size // 32)
     with target.open("r+b") as file:
         file.seek(size // 3 // 4096 * 4096)
         file.write(generator.randbytes(hole))
