@@ -23,6 +23,8 @@ SYMBOL_SIZES = ((4 * MIB, 64 * KIB), (1 * MIB, 16 * KIB), (0, 4 * KIB))
 #: repairs that a small part has at least, as far as it has as many sources
 SMALL_REPAIRS = 16
 FEWEST_REPAIRS = 4
+#: how large the last of several groups should be beside the others
+LAST_GROUP_SHARE = 0.85
 
 
 class SymbolSource(Protocol):
@@ -81,17 +83,18 @@ def _balance(symbols: int, source_count: int) -> tuple[int, int]:
     """(source_count, interleave) for a part of several groups, so that the last group is not a lone block.
 
     A burst is borne by the repairs of one group together: a last group of one block would bear an eighth of what the
-    others do. A few sources fewer in each block, or a block fewer in each group, make the groups alike.
+    others do. A few sources fewer in each block, or a block fewer in each group, make it nearly as large as them.
     """
+    enough = source_count * INTERLEAVE * LAST_GROUP_SHARE
 
-    def last_group(choice: tuple[int, int]) -> tuple[int, int, int]:
+    def worth(choice: tuple[int, int]) -> tuple[float, int, int]:
         count, interleave = choice
         blocks = -(-symbols // count)
         last = blocks - (-(-blocks // interleave) - 1) * interleave
-        return last * count, count, interleave
+        return min(last * count, enough), count, interleave
 
-    counts = range(max(1, source_count * 4 // 5), source_count + 1)
-    return max(((count, blocks) for count in counts for blocks in range(4, INTERLEAVE + 1)), key=last_group)
+    counts = range(source_count * 4 // 5, source_count + 1)
+    return max(((count, blocks) for count in counts for blocks in range(4, INTERLEAVE + 1)), key=worth)
 
 
 # --- reading a small part ---------------------------------------------------------------------
