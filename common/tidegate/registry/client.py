@@ -125,7 +125,7 @@ class RegistryClient:
         return digest
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        """All tags of a repository, as the registry sorts them; none where it has no such repository."""
+        """All tags of a repository, in the registry's order; none where it has no such repository."""
         url: str | None = f"/v2/{repository}/tags/list"
         tags: list[str] = []
         while url is not None and len(tags) < _TAGS_MAX:
