@@ -7,6 +7,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
+from tidegate.errors import TidegateError
 from tidegate.report import Report, print_error, printable
 from tidegate.units import format_bytes, format_duration
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
@@ -22,34 +23,50 @@ def command(invocation: Invocation, medium: Path | None) -> int:
     """Receive every bundle of the medium at PATH; without PATH of the one that is plugged in. Twice is harmless, and
     a second copy fills what a first one lacks."""
     from tidegate.media.plugged import choose_medium
-    from tidegate_receiver.intake import ReceiveOptions, receive_medium
 
     workspace = invocation.workspace(Role.HIGH)
     place = choose_medium(medium, workspace.settings.media_folders)
-    report = invocation.report
+    return receive_and_load(invocation.report, workspace, place, dry_run=invocation.dry_run)
+
+
+def receive_and_load(report: Report, workspace: "Workspace", place: Path, *, dry_run: bool) -> int:
+    """Receive from `place`, load what an automatic channel brought, and tell; the exit code of the worst."""
+    from tidegate_receiver.intake import ReceiveOptions, receive_medium
+
     with report.progress() as progress:
-        found = receive_medium(workspace, place, ReceiveOptions(dry_run=invocation.dry_run, progress=progress))
-    loaded = () if invocation.dry_run else load_automatically(workspace, found)
-    return show_medium(report, found, loaded)
+        found = receive_medium(workspace, place, ReceiveOptions(dry_run=dry_run, progress=progress))
+    if dry_run:
+        return show_medium(report, found)
+    loaded, failures = load_automatically(workspace, found)
+    code = show_medium(report, found, loaded)
+    for error in failures:
+        print_error(error, json_lines=report.json_lines)
+    return max([code, *(error.exit_code for error in failures)])
 
 
-def load_automatically(workspace: "Workspace", found: MediumReport) -> tuple[str, ...]:
-    """Load what came over channels whose release is automatic; the names of what was loaded."""
+def load_automatically(
+    workspace: "Workspace", found: MediumReport
+) -> tuple[tuple[str, ...], tuple[TidegateError, ...]]:
+    """Load what came over channels whose release is automatic: names of what was loaded, and what went wrong."""
     from tidegate_receiver.promotion import load
     from tidegate_receiver.release import Releaser, may_load_automatically
 
-    names = []
+    names, failures = [], []
     for outcome in found.outcomes:
         if outcome.kind is OutcomeKind.RECEIVED and may_load_automatically(workspace.settings, outcome.channel_name):
-            load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
-            names.append(outcome.name)
-    return tuple(names)
+            try:
+                load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
+                names.append(outcome.name)
+            except TidegateError as error:  # it is in quarantine all the same, and the others go on
+                failures.append(error)
+    return tuple(names), tuple(failures)
 
 
 def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = ()) -> int:
     """One closing line a bundle, and what else lies on the medium; the exit code of the worst."""
     if found.strangers:
-        report.line(f"{len(found.strangers)} other files on the medium, left alone")
+        count = len(found.strangers)
+        report.line(f"{count} other {'file' if count == 1 else 'files'} on the medium, left alone")
     for name in found.damaged:
         report.warn(f"nothing can be recognised in {name}")
     for outcome in found.outcomes:

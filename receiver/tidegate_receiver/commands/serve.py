@@ -4,7 +4,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import StageUnknownError, UsageError
+from tidegate.errors import UsageError
 
 
 @click.command("serve", short_help="A stage as a read-only registry that crane, skopeo and containerd pull from.")
@@ -14,18 +14,15 @@ from tidegate.errors import StageUnknownError, UsageError
 def command(invocation: Invocation, stage: str | None, listen: str) -> None:
     """Answer the pull part of the OCI distribution specification for STAGE until SIGTERM or ctrl-C."""
     from tidegate_receiver.serve import serve
+    from tidegate_receiver.stages import find_stage
 
     workspace = invocation.workspace(Role.HIGH)
-    name = stage or workspace.settings.stage
-    folder = workspace.folder("stages") / name
-    if "/" in name or not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in workspace.folder("stages").iterdir())) or "none yet"
-        raise StageUnknownError(
-            f"no stage {name!r}; there is: {there}", hint='"tidegate load BUNDLE" makes and fills the stage "default"'
-        )
+    folder = find_stage(workspace, stage)
 
     def ready(address: str) -> None:
-        invocation.report.closing(f"serving stage {name} on http://{address}", stage=name, address=address)
+        invocation.report.closing(
+            f"serving stage {folder.name} on http://{address}", stage=folder.name, address=address
+        )
 
     serve(folder, parse_address(listen), ready=ready)
 
