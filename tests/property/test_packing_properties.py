@@ -1,0 +1,58 @@
+"""Any set of blobs is laid out by the rules of the format, and any content packs to tables that a reader takes."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.bundle.manifest import Compressor, Manifest
+from tidegate.bundle.tables import CHUNK_MAX_BYTES, Tables, check_tables
+from tidegate_sender.packing_layout import SMALL_BELOW_BYTES, lay_out
+
+SIZES = (
+    st.integers(1, 5000)
+    | st.sampled_from([SMALL_BELOW_BYTES - 1, SMALL_BELOW_BYTES, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES])
+    | st.integers(1, 3 * CHUNK_MAX_BYTES)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    digest: str
+    size: int
+
+
+@given(st.lists(SIZES, max_size=30))
+def test_any_layout_keeps_the_rules_of_the_format(sizes: list[int]) -> None:
+    blobs = [Blob(f"sha256:{sha256(str(number).encode()).hexdigest()}", size) for number, size in enumerate(sizes)]
+    layout = lay_out(blobs)
+    chunks = layout.chunks
+    chunks["stored"] = chunks["raw"]
+    chunks["offset"] = np.cumsum(chunks["raw"], dtype=np.uint64) - chunks["raw"]
+    tables = Tables(layout.blobs, layout.segments, chunks, Tables.empty().required)
+    manifest = Manifest(
+        format=1,
+        critical=(),
+        channel="7f" * 32,
+        channel_name="plant",
+        epoch=1,
+        sequence=1,
+        created="2026-01-31T08:00:00Z",
+        audience=("plant-7",),
+        base=(),
+        compressor=Compressor("zstd", "1.5.7", 3),
+        chunk_digest="blake3-256",
+        chunks_length=sum(sizes),
+        content_size=sum(sizes),
+        tables=tables.entries(),
+        artifacts=(),
+        removed=(),
+    )
+    check_tables(manifest, tables)
+    assert sum(chunks["raw"].tolist()) == sum(sizes)
+    assert [blob.size for blob in layout.reading] == [
+        *(size for size in sizes if size < SMALL_BELOW_BYTES),
+        *(size for size in sizes if size >= SMALL_BELOW_BYTES),
+    ]
