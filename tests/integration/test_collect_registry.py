@@ -60,7 +60,8 @@ def image_with_three_platforms(layout: Layout, host: str, name: str) -> str:
 def push(client: RegistryClient, repository: str, depot: Depot, artifact: CollectedArtifact, tag: str) -> None:
     """Everything an artifact reaches: leaves, then manifests, the root last."""
     blobs = walk(depot, artifact.descriptor)
-    for blob in sorted(blobs[::-1], key=lambda blob: blob.is_manifest or blob.is_index):
+    leaves = [blob for blob in blobs if not (blob.is_manifest or blob.is_index)]
+    for blob in (*leaves, *(blob for blob in reversed(blobs) if blob not in leaves)):
         if blob.is_manifest or blob.is_index:
             reference = tag if blob.digest == artifact.descriptor.digest else blob.digest
             data = depot.read_blob(blob.digest, max_bytes=blob.size)
