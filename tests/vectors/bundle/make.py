@@ -1,10 +1,11 @@
 """Make the bundle vectors again: `python tests/vectors/bundle/make.py`.
 
-Written from docs/format/bundle.md with struct, json, hashlib, blake3 and zstandard, and without Tidegate's own code,
-so that the vectors say what the document says. `expected.json` lists every vector: its file, what a reader answers
+Written from docs/format/bundle.md with struct, json, hashlib, blake3, PyNaCl and zstandard, and without the code it is
+for, so that the vectors say what the document says. `expected.json` lists every vector: its file, what a reader answers
 (`ok` or the name of the error), and the rule.
 """
 
+import base64
 import hashlib
 import json
 import struct
@@ -12,6 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import blake3
+import nacl.signing
 import zstandard
 
 HERE = Path(__file__).parent
@@ -339,11 +341,45 @@ def files() -> None:
     write("b25_bundle_id", "tgb", container(bundle_id=bytes(32)), "DigestError", "B-25")
 
 
+def example() -> None:
+    """The bundle of the document's example, signed by the Ed25519 key whose seed is 32 bytes 01."""
+    content = b"hello, far side\n"
+    stored = chunk(content, content, 0)
+    made = {
+        "manifest": {
+            **base()["manifest"], "channel": "7f3a" * 16, "sequence": 1, "base": [],
+            "artifacts": [{"name": "files/hello", "kind": "files", "media_type": "text/plain",
+                           "digest": "sha256:" + sha(content).hex(), "size": 16}],
+        },
+        "blobs": [blob(content, 0, 1)], "segments": [segment(0, 0, 16)], "chunks": [stored], "required": [],
+    }  # fmt: skip
+    del made["manifest"]["previous"]
+    data, manifest_length, _ = head(made)
+    kind = b"application/vnd.tidegate.manifest.v1+json"
+    key = nacl.signing.SigningKey(b"\1" * 32)
+    pae = b"DSSEv1 %d %s %d %s" % (len(kind), kind, manifest_length, data[:manifest_length])
+    signature = base64.b64encode(key.sign(pae).signature).decode()
+    signatures = [{"keyid": sha(bytes(key.verify_key)).hex(), "sig": signature}]
+    cover = piece(1, 1, canonical({"payloadType": kind.decode(), "signatures": signatures}))
+    parts = (content, data, cover, b"")
+    places, body = [], b""
+    for part in parts:
+        body += bytes(-len(body) % 4096)
+        places.append(4096 + len(body))
+        body += part
+    fields = (
+        b"TGB1", 1, places[2], len(cover), places[1], len(data), places[0], 16, manifest_length,
+        sha(data[:manifest_length]), 0, 0, places[3], bytes(3952),
+    )  # fmt: skip
+    header = struct.pack("<4sIQQQQQQQ32sIIQ3952s", *fields)
+    write("ok_example", "tgb", header + blake3.blake3(header).digest() + body, "ok", "")
+
+
 def main() -> None:
     for old in HERE.iterdir():
         if old.suffix in {".head", ".cover", ".chunk", ".tgb"}:
             old.unlink()
-    for part in (ok_heads, bad_manifests, bad_tables, covers, chunks, files):
+    for part in (ok_heads, bad_manifests, bad_tables, covers, chunks, files, example):
         part()
     text = json.dumps(dict(sorted(EXPECTED.items())), indent=1)
     (HERE / "expected.json").write_text(text + "\n", encoding="utf-8")
