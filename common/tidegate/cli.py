@@ -132,7 +132,19 @@ def run(arguments: list[str]) -> int:
         ours = host_error(error, "tidegate")
         print_error(ours, json_lines=json_lines)
         return ours.exit_code
+    except Exception as error:  # noqa: BLE001 - the one place that catches everything
+        return _unexpected(error, json_lines=json_lines)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception, *, json_lines: bool) -> int:
+    """A fault of ours: say so in one line, and show the traceback to whoever asks for it."""
+    if os.environ.get("TIDEGATE_DEBUG"):
+        raise error
+    what = f"{type(error).__name__}: {error}"
+    hint = "this is a fault of Tidegate; TIDEGATE_DEBUG=1 shows where, for a report"
+    print_error(TidegateError(f"unexpected: {what}", hint=hint), json_lines=json_lines)
+    return TidegateError.exit_code
 
 
 def _usage_error(error: click.ClickException, *, json_lines: bool) -> int:

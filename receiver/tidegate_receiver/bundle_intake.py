@@ -13,6 +13,7 @@ from typing import Any
 
 from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id
+from tidegate.bundle.papers import ANNOUNCEMENT_FILE, CHAIN_FILE, COVER_FILE
 from tidegate.bundle.tables import Tables
 from tidegate.carrier.announcement import CHUNKS, COVER, HEAD
 from tidegate.carrier.parts import SymbolSource, read_part
@@ -52,7 +53,7 @@ from tidegate_receiver.records import (
 from tidegate_receiver.requirements import missing_sequences
 from tidegate_receiver.room import check_quota, check_room
 from tidegate_receiver.sources import SparingSource, join_volumes
-from tidegate_receiver.spool import ANNOUNCEMENT_FILE, CHAIN_FILE, COVER_FILE, Spool
+from tidegate_receiver.spool import Spool
 from tidegate_receiver.verification import (
     Judgement,
     VerifiedAnnouncement,

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from tidegate.bundle.header import MANIFEST_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
+from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import DigestError, FormatError
 from tidegate.files import sync_filesystem
-from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE, Spool, disk
+from tidegate_receiver.spool import Spool, disk
 
 PAPERS_FOLDER = "bundle"
 

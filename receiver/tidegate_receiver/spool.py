@@ -21,12 +21,6 @@ from tidegate.errors import BusyError, FormatError
 from tidegate.files import host_error, make_folders, sync_filesystem, sync_folder, write_durably
 from tidegate_receiver.progress import Progress
 
-#: names in content/bundle/, and so in quarantine/<bundle_id>/bundle/
-MANIFEST_FILE = "manifest.json"
-TABLES_FILE = "tables"
-COVER_FILE = "cover"
-ANNOUNCEMENT_FILE = "announcement"
-CHAIN_FILE = "channel.root"
 #: in spool/
 LOCKS_FILE = ".locks"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.bundle.container import BundleFile
-from tidegate.errors import TidegateError
+from tidegate.errors import BundleUnknownError, TidegateError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
+from tidegate.lookup import FoundBundle
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.workspace import Workspace
 from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
@@ -42,10 +43,10 @@ class Delivery:
 
 
 def estimate_delivery(
-    workspace: Workspace, row: BundleRow, medium: Path, options: SendOptions, *, measure: bool
+    workspace: Workspace, found: FoundBundle, medium: Path, options: SendOptions, *, measure: bool
 ) -> WriteEstimate:
     """What sending will take; with `measure` 8 MiB are written, synced and removed to learn the medium's speed."""
-    with BundleFile.open(bundle_path(workspace, row)) as bundle:
+    with BundleFile.open(found.file()) as bundle:
         return estimate_write(
             bundle,
             medium,
@@ -56,16 +57,14 @@ def estimate_delivery(
         )
 
 
-def bundle_path(workspace: Workspace, row: BundleRow) -> Path:
-    """Where the bundle's file lies; the row's path is relative to the root where it lies under it."""
-    return workspace.root / (row.path or f"spool/{row.bundle_id}.tgb")
-
-
 def deliver(
-    workspace: Workspace, row: BundleRow, medium: Path, facts: Medium, options: SendOptions, progress: Progress
+    workspace: Workspace, found: FoundBundle, medium: Path, facts: Medium, options: SendOptions, progress: Progress
 ) -> Delivery:
     """Write the bundle to `medium`. Raises MediaError and its kin; the ledger has the outcome in any case."""
-    with BundleFile.open(bundle_path(workspace, row)) as bundle:
+    row = found.row
+    if row is None:
+        raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
+    with BundleFile.open(found.file()) as bundle:
         manifest = bundle.manifest()
         _record(workspace, row, manifest, facts, Event.WRITE, Outcome.BEGUN)
         try:
@@ -92,9 +91,7 @@ def _preamble(workspace: Workspace) -> bytes:
     return workspace.trust.own_channel().to_bytes()
 
 
-def _entry(
-    row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, outcome: Outcome, **more: Any
-) -> Entry:
+def _entry(row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, outcome: Outcome, **more: Any) -> Entry:
     return entry(
         event,
         subject=row.name,

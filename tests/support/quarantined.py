@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tidegate.bundle.manifest import Artifact, Compressor, Manifest, build_manifest
+from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import BLOB, CHUNK, REQUIRED, SEGMENT, Tables, as_bytes
 from tidegate.canonical import to_builtins
 from tidegate.config import Role
@@ -18,7 +19,6 @@ from tidegate.names import hex_of
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.state.channels import ensure_channel
 from tidegate.workspace import Workspace
-from tidegate_receiver.spool import MANIFEST_FILE, TABLES_FILE
 
 CHANNEL = "7f3a" + "0" * 60
 _MIB = 1 << 20

@@ -46,7 +46,7 @@ def list_entries(
 @click.option("--against", metavar="FILE", type=click.Path(path_type=Path), help="A checkpoint kept elsewhere.")
 @shared_options()
 def verify(invocation: Invocation, against: Path | None) -> None:
-    """Recompute everything from the entries. Where the record was changed, say exactly what differs, and end with 61."""
+    """Recompute everything from the entries; where the record was changed, say exactly what differs (exit code 61)."""
     from tidegate.ledger.verify import verify_workspace
 
     workspace = invocation.workspace()

@@ -37,20 +37,23 @@ def verify_command(invocation: Invocation, what: str | None) -> int:
 
 def _examine(invocation: Invocation, what: str | None, *, deep: bool, envelope: bool) -> int:
     from tidegate.examination.examine import Examiner
-    from tidegate.examination.places import find_place
+    from tidegate.examination.places import PlaceKind, find_place
 
     workspace = invocation.found_workspace()
     place = find_place(workspace, what)
     report = invocation.report
     with report.progress() as progress:
         examiner = Examiner(workspace.trust if workspace.is_initialised else None, deep, progress)
-        if place.is_file():
-            found = MediumExamination((examiner.examine_file(place),), (), (), ())
+        if place.kind is PlaceKind.MEDIUM:
+            found = examiner.examine_medium(place.path)
+        elif place.kind is PlaceKind.FILE:
+            found = MediumExamination((examiner.examine_file(place.path),), (), (), ())
         else:
-            found = examiner.examine_medium(place)
+            examination = examiner.examine_papers(place.path, workspace.root / "depot")
+            found = MediumExamination((examination,), (), (), ())
     if envelope:
         return _print_envelope(found)
-    return _report(report, found, place, deep=deep)
+    return _report(report, found, place.path, deep=deep)
 
 
 def _report(report: Report, found: MediumExamination, place: Path, *, deep: bool) -> int:

@@ -10,8 +10,16 @@ from pathlib import Path
 
 from tidegate.bundle.container import CHUNKS, BundleFile
 from tidegate.bundle.cover import find_signatures, parse_cover
-from tidegate.bundle.header import COVER_MAX_BYTES, HEAD_MAX_BYTES
+from tidegate.bundle.header import COVER_MAX_BYTES, HEAD_MAX_BYTES, MANIFEST_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
+from tidegate.bundle.papers import (
+    CHAIN_FILE,
+    CHAIN_MAX_BYTES,
+    COVER_FILE,
+    MANIFEST_FILE,
+    PAPERS_FOLDER,
+    TABLES_FILE,
+)
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.carrier.announcement import COVER, HEAD, Announcement, parse_announcement
 from tidegate.carrier.found import FoundVolume, printable
@@ -21,6 +29,7 @@ from tidegate.carrier.reader import VolumeReader
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import GroupCodec
 from tidegate.errors import (
+    BlobDamagedError,
     ChannelUnknownError,
     DigestError,
     FormatError,
@@ -28,6 +37,7 @@ from tidegate.errors import (
     TidegateError,
     VolumeMissingError,
 )
+from tidegate.examination.blob_check import count_damaged_blobs, read_bytes
 from tidegate.examination.chunk_check import ChunkCheck
 from tidegate.examination.findings import Damage, Examination, MediumExamination, Refusal, Trust, Wholeness
 from tidegate.trust.checks import check_channel, verify_announcement, verify_manifest
@@ -78,6 +88,23 @@ class Examiner:
                 refusals.append(Refusal(printable(first.parent), error.message, error.hint, error.exit_code))
         return MediumExamination(tuple(bundles), tuple(refusals), contents.strangers, contents.damaged)
 
+    def examine_papers(self, folder: Path, depot: Path) -> Examination:
+        """A bundle that was received: its papers in `folder`, its blobs in the quarantine beside them or in `depot`."""
+        papers = folder / PAPERS_FOLDER
+        chain, trust = self._judge(read_bytes(papers / CHAIN_FILE, CHAIN_MAX_BYTES))
+        manifest_bytes = read_bytes(papers / MANIFEST_FILE, MANIFEST_MAX_BYTES)
+        head = manifest_bytes + read_bytes(papers / TABLES_FILE, HEAD_MAX_BYTES)
+        cover = read_bytes(papers / COVER_FILE, COVER_MAX_BYTES)
+        opened = _open_body(cover, head, len(manifest_bytes), folder.name, chain)
+        tables = parse_tables(head, len(manifest_bytes), opened.manifest, opened.manifest.chunks_length)
+        wholeness, lost = Wholeness.UNREAD, 0
+        if self.deep:
+            lost = count_damaged_blobs(tables, (folder, depot), self.progress)
+            wholeness = Wholeness.DAMAGED if lost else Wholeness.WHOLE
+        damage = Damage(lost_blobs=lost)
+        size = opened.manifest.content_size if self.deep else len(head)
+        return _examination(folder, "host", opened, chain, trust, wholeness, damage, size)
+
     def _judge(self, preamble: bytes | None, channel: str | None = None) -> tuple[Chain, Trust]:
         """The chain that signatures are judged by, and whether this host trusts it."""
         stored = None
@@ -108,7 +135,8 @@ class Examiner:
         if self.deep:
             lost = self._check_volume_chunks(reader, announcement, tables)
             wholeness = _wholeness(reader, lost, missing)
-        damage = Damage(reader.stats.records_damaged + reader.stats.records_unread, lost, missing)
+        records = reader.stats.records_damaged + reader.stats.records_unread
+        damage = Damage(records=records, lost_chunks=lost, missing_files=missing)
         return _examination(folder, "medium", opened, chain, trust, wholeness, damage, reader.stats.bytes_read)
 
     def _check_file_chunks(self, bundle: BundleFile, tables: Tables) -> int:
@@ -203,6 +231,11 @@ def raise_for_damage(examination: Examination) -> None:
     if examination.wholeness is Wholeness.DAMAGED:
         damage = examination.damage
         files = f"; missing: {', '.join(damage.missing_files)}" if damage.missing_files else ""
+        if damage.lost_blobs:
+            raise BlobDamagedError(
+                f"bundle {examination.manifest.name}: {damage.lost_blobs} blobs on this host are missing or damaged",
+                hint="receive the medium again, or have the low side send the bundle again",
+            )
         raise VolumeMissingError(
             f"bundle {examination.manifest.name}: {damage.lost_chunks} chunks cannot be repaired from"
             f" {examination.source}{files}"

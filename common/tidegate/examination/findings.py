@@ -29,6 +29,8 @@ class Damage:
 
     records: int = 0
     lost_chunks: int = 0
+    #: of a bundle that was received: blobs that are gone, or are not what their digest says
+    lost_blobs: int = 0
     missing_files: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import MediaFullError
+from tidegate.errors import MediaFullError, UsageError
 from tidegate.report import Report
 from tidegate.units import format_bytes, format_duration
 
@@ -28,20 +28,22 @@ def command(
     invocation: Invocation, bundle: str, medium: Path | None, redundancy: str | None, no_read_back: bool
 ) -> None:
     """Write BUNDLE (a name, number or id) to the medium at PATH; without PATH to the one that is plugged in."""
+    from tidegate.lookup import resolve_bundle
     from tidegate.media.plugged import choose_medium, medium_for_ledger
-    from tidegate.state.bundles import find_bundle
     from tidegate_sender.delivery import SendOptions, deliver, estimate_delivery
 
     workspace = invocation.workspace(Role.LOW)
-    with workspace.state.reading() as tx:
-        row = find_bundle(tx, bundle)
+    found = resolve_bundle(workspace, bundle)
+    if found.row is None:
+        raise UsageError(f"{bundle}: this root did not pack that bundle", hint="send it with the root that packed it")
+    row = found.row
     place = choose_medium(medium, workspace.settings.media_folders)
     options = SendOptions(
         redundancy=workspace.settings.redundancy if redundancy is None else parse_percent(redundancy),
         read_back=not no_read_back,
     )
     report = invocation.report
-    estimate = estimate_delivery(workspace, row, place, options, measure=not invocation.dry_run)
+    estimate = estimate_delivery(workspace, found, place, options, measure=not invocation.dry_run)
     _announce(report, row, place, estimate)
     if invocation.dry_run:
         _close_dry_run(report, row, place, estimate)
@@ -49,14 +51,12 @@ def command(
     started = time.monotonic()
     workspace.begin()
     with report.progress() as progress:
-        delivery = deliver(workspace, row, place, medium_for_ledger(place), options, progress)
+        delivery = deliver(workspace, found, place, medium_for_ledger(place), options, progress)
     _close(report, delivery, time.monotonic() - started)
 
 
 def parse_percent(text: str) -> float:
     """``10%``, ``10`` or ``0.1``: all a tenth."""
-    from tidegate.errors import UsageError
-
     try:
         value = float(text.strip().removesuffix("%"))
     except ValueError:
