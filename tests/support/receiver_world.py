@@ -20,7 +20,7 @@ from tidegate.state.bundles import BundleRow, list_bundles
 from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached
 from tidegate.trust.keys import FileSigner
 from tidegate.trust.root import Chain
-from tidegate.trust.rotation import create_channel_root
+from tidegate.trust.rotation import create_channel_root, rotate
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake import ReceiveOptions, receive
 from tidegate_receiver.outcomes import ReceiveOutcome
@@ -57,6 +57,19 @@ class LowSide:
         self.chain = create_channel_root(
             self.name, (SITE,), {role: [key] for role, key in self.keys.items()}, CREATED, thresholds=self.thresholds
         )
+
+    def add_release_key(self, text: str, holder: str, *, threshold: int = 1) -> FileSigner:
+        """One more release key, in the next version of the root."""
+        made, root = signer(text, holder), self.chain.newest
+        entry = replace(root.keys[self.keys["release"].key_id], public=made.public.hex(), holder=holder)
+        release = root.roles["release"]
+        role = replace(release, keys=tuple(sorted([*release.keys, made.key_id])), threshold=threshold)
+        self.rotate(keys=root.keys | {made.key_id: entry}, roles=root.roles | {"release": role})
+        return made
+
+    def rotate(self, **changes: object) -> None:
+        """The root's next version."""
+        self.chain = rotate(self.chain, [self.keys["root"]], CREATED, **changes)
 
     def bundle(
         self,
