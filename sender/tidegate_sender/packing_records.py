@@ -125,6 +125,7 @@ def record_failure(workspace: "Workspace", place: Place, error: TidegateError) -
                 outcome=Outcome.FAILED,
                 reason=type(error).__name__,
                 detail=error.message,
+                bundle_name=place.name,
                 channel=place.channel_id,
                 channel_name=place.channel_name,
                 epoch=place.epoch,
