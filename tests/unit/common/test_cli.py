@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tidegate import cli
 from tidegate.errors import TidegateError
 from tidegate.report import Report, print_error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tidegate.config import Release, Role, find_root, load_settings
 from tidegate.errors import UsageError
 

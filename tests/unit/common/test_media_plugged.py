@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.errors import MediaError, MediaNotFoundError
 from tidegate.media import plugged as media
-from tidegate.media.plugged import MediumFacts, choose_medium, describe_medium, summary
 from tidegate.media.mountinfo import Mount
+from tidegate.media.plugged import MediumFacts, choose_medium, describe_medium, summary
 
 
 def make_mount(point: Path, source: str = "/dev/none") -> Mount:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidegate.errors import UsageError
 from tidegate.names import bundle_name, is_path, parse_bundle_name
 from tidegate.report import printable
