@@ -10,8 +10,9 @@ HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Made by `make bench` (this file is its output); each peer is measured in the same run, in turn with ours. Seconds differ between machines and
-from hour to hour; the ratios are what is claimed. The corpus is half random bytes and half real files of the machine, by a fixed seed.
+Made by `make bench` (this file is its output); each peer is measured in the same run, in turn with ours. Seconds
+differ between machines and from hour to hour; the ratios are what is claimed. The corpus is half random bytes and half
+real files of the machine, by a fixed seed.
 
 """
 
