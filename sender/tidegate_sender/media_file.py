@@ -4,25 +4,17 @@ With O_DIRECT progress tells how far the medium is, not how full the page cache,
 once. Where the file system refuses it, ordinary writes are synced every 64 MiB. OSErrors pass through.
 """
 
-import contextlib
 import errno
-import fcntl
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidegate.carrier.positional import IOV_MAX
+from tidegate.carrier.positional import IOV_MAX, aligned_memory, set_direct
 from tidegate.files import SYNCS, sync_fd
 from tidegate.units import MIB
 
 #: ordinary writes that may wait in the page cache
 UNSYNCED_MAX_BYTES = 64 * MIB
-
-
-def aligned_memory(length: int) -> memoryview:
-    """Zeroed memory that begins at a page, as O_DIRECT demands; freed with the last view of it."""
-    return memoryview(mmap.mmap(-1, max(length, 1)))[:length]
 
 
 def aligned(data: bytes) -> memoryview:
@@ -38,14 +30,7 @@ class MediumFile:
         self._sync = sync
         self._unsynced = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        self._is_direct = False
-        with contextlib.suppress(OSError):
-            self._set_direct(True)
-
-    def _set_direct(self, wanted: bool) -> None:
-        flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
-        fcntl.fcntl(self._fd, fcntl.F_SETFL, flags | os.O_DIRECT if wanted else flags & ~os.O_DIRECT)
-        self._is_direct = wanted
+        self._is_direct = set_direct(self._fd, True)
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
         """Write all of `views`, one after another, at `offset`."""
@@ -65,7 +50,7 @@ class MediumFile:
         except OSError as error:
             if error.errno != errno.EINVAL or not self._is_direct:
                 raise
-            self._set_direct(False)  # taken when it was set, refused when it is used
+            self._is_direct = set_direct(self._fd, False)  # taken when it was set, refused when it is used
             count = os.pwritev(self._fd, views, offset)
         if count == 0:
             raise OSError(errno.EIO, "the medium takes no more bytes")

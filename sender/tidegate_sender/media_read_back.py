@@ -1,7 +1,8 @@
 """Read a written volume back from the medium and compare every byte with what was written, by digest.
 
 A read-back that the page cache answers is worthless: a medium with a faked capacity passes it. So files are read with
-O_DIRECT, and where the file system refuses that, after their synced pages were dropped from the cache. The index
+O_DIRECT, and where the file system refuses that, after their synced pages were dropped from the cache. A file system
+run by a program (exfat-fuse, ntfs-3g) reads through the cache of the block device, which is dropped too. The index
 blocks are compared with digests kept while writing, the records with the index blocks, labels and preambles as bytes.
 """
 
@@ -9,12 +10,14 @@ import contextlib
 import errno
 import mmap
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
+from pathlib import Path
 
 import blake3
 
@@ -36,6 +39,7 @@ class ReadBack(StrEnum):
 
     DIRECT = "direct"  # O_DIRECT: past the page cache
     CACHE_DROPPED = "cache-dropped"  # ordinary reads after POSIX_FADV_DONTNEED
+    UNPROVEN = "unproven"  # the file system is a program that may answer from its own memory
     SKIPPED = "skipped"
 
 
@@ -61,14 +65,43 @@ def read_back_volume(layout: VolumeLayout, files: list[WrittenFile], progress: C
     Raises MediaWriteError naming file and place of the first difference, OSError where the medium fails to read.
     """
     runs = (run for section in range(layout.section_count) for run in layout.section_runs(section))
-    ways, done = [], 0
+    ways, done = {forget_device(files[0].path)}, 0
     for file, (_, of_file) in zip(files, groupby(runs, key=lambda run: run.file_number), strict=True):
         with _opened_past_cache(file) as (fd, way):
-            ways.append(way)
+            ways.add(way)
             for place in _compare_file(fd, file, of_file):
                 progress(done + place)
         done += file.place.size
-    return ReadBack.CACHE_DROPPED if ReadBack.CACHE_DROPPED in ways else ReadBack.DIRECT
+    return next(way for way in (ReadBack.UNPROVEN, ReadBack.CACHE_DROPPED, ReadBack.DIRECT) if way in ways)
+
+
+def forget_device(path: Path) -> ReadBack:
+    """Drop the cache of the block device below a file system in user space; UNPROVEN where that cannot be done."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        fields, _, system = line.partition(" - ")
+        kind, source, *_ = system.split(" ")
+        if fields.split(" ")[2] == number and kind.startswith("fuse"):
+            return _drop_device_cache(source, device)
+    return ReadBack.DIRECT
+
+
+def _drop_device_cache(source: str, device: int) -> ReadBack:
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ReadBack.UNPROVEN
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISBLK(status.st_mode) or status.st_rdev != device:
+            return ReadBack.UNPROVEN
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError:
+        return ReadBack.UNPROVEN
+    finally:
+        os.close(fd)
+    return ReadBack.DIRECT
 
 
 @contextlib.contextmanager

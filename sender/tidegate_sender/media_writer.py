@@ -29,13 +29,14 @@ from tidegate.carrier.blocks import (
     build_label,
     preamble_digest,
 )
+from tidegate.carrier.positional import aligned_memory
 from tidegate.carrier.records import build_entries
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout, file_name
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import GroupCodec
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.files import sync_folder
-from tidegate_sender.media_file import MediumFile, aligned, aligned_memory
+from tidegate_sender.media_file import MediumFile, aligned
 
 #: runs written by one call: 16 MiB with symbols of 64 KiB
 BATCH_RUNS = 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tidegate.bundle.header import align
 from tidegate.carrier.announcement import AnnouncementFrame, read_announcement_frame
 from tidegate.carrier.blocks import BLOCK_BYTES, INDEX_MAGIC, Label, Place, parse_index, parse_label, preamble_digest
-from tidegate.carrier.positional import read_views
+from tidegate.carrier.positional import aligned_memory, read_views
 from tidegate.errors import CarrierFormatError
 from tidegate.units import KIB, MIB
 
@@ -100,7 +100,7 @@ def _probe_ranges(size: int) -> Iterator[tuple[int, int]]:
 def _blocks(fd: int, start: int, end: int) -> Iterator[tuple[int, memoryview]]:
     """(offset, 4096 bytes) of every whole aligned block between `start` and `end` that can be read."""
     start = start // BLOCK_BYTES * BLOCK_BYTES
-    memory = memoryview(bytearray(_PIECE_BYTES))
+    memory = aligned_memory(_PIECE_BYTES)
     views = [memory[at : at + BLOCK_BYTES] for at in range(0, _PIECE_BYTES, BLOCK_BYTES)]
     for piece in range(start, end, _PIECE_BYTES):
         wanted = views[: max(0, min(_PIECE_BYTES, end - piece) // BLOCK_BYTES)]
@@ -114,5 +114,5 @@ def _read(fd: int, offset: int, length: int) -> bytes | None:
     """`length` bytes, or None where they cannot all be read; the caller has limited `length`."""
     if offset < 0:
         return None
-    view = memoryview(bytearray(length))
+    view = aligned_memory(length)
     return bytes(view) if not length or all(read_views(fd, [view], offset).filled) else None

@@ -20,7 +20,7 @@ from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES
 from tidegate.carrier.found import FoundFile, FoundVolume, printable
 from tidegate.carrier.parts import is_mendable
-from tidegate.carrier.positional import MEDIUM_GONE, open_regular, read_views
+from tidegate.carrier.positional import MEDIUM_GONE, aligned_memory, open_regular, read_views
 from tidegate.carrier.records import expected_entries, index_of, match_records
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout
 from tidegate.erasure.buffer import GroupBuffer
@@ -173,7 +173,7 @@ class VolumeReader:
             self.stats.add(check.result())
 
     def _read_batch(self, fd: int, runs: tuple[Run, ...], buffer: GroupBuffer) -> _Batch:
-        index_memory = memoryview(bytearray((len(runs) + 1) * BLOCK_BYTES))
+        index_memory = aligned_memory((len(runs) + 1) * BLOCK_BYTES)
         blocks = [index_memory[at : at + BLOCK_BYTES] for at in range(0, len(index_memory), BLOCK_BYTES)]
         views: list[memoryview] = []
         for run, block in zip(runs, blocks[:-1], strict=True):
@@ -237,7 +237,7 @@ def _target_views(run: Run, buffer: GroupBuffer) -> list[memoryview]:
     present = _present_records(run, buffer)
     if not present.any():
         return list(slots)
-    scratch = memoryview(bytearray(run.symbol_size))
+    scratch = aligned_memory(run.symbol_size)
     return [scratch if there else slot for slot, there in zip(slots, present.tolist(), strict=True)]
 
 

@@ -430,15 +430,10 @@ def test_short_writes_are_continued(medium: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_system_that_refuses_direct_writes_gets_ordinary_ones(
     medium: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_file.MediumFile, "_set_direct", refuse_direct)
+    monkeypatch.setattr(media_file, "set_direct", lambda _fd, _wanted: False)
     monkeypatch.setattr(media_file, "UNSYNCED_MAX_BYTES", 100_000)
     write(medium)
     assert parts_of(medium) == BUNDLE.parts
-
-
-def refuse_direct(_file: object, wanted: bool) -> None:
-    assert wanted
-    raise OSError(errno.EINVAL, "no")
 
 
 def raise_os_error(number: int) -> Callable[..., Any]:
