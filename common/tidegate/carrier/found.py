@@ -4,7 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidegate import report
 from tidegate.carrier.announcement import AnnouncementFrame
+
+PATH_SHOWN_MAX = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +54,4 @@ class MediumContents:
 
 def printable(path: str | os.PathLike[str]) -> str:
     """A name from a medium as text that can do no harm on a terminal or in a log: the rest is escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return report.printable(os.fsencode(path).decode("utf-8", "backslashreplace"), limit=PATH_SHOWN_MAX)
