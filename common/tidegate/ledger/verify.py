@@ -115,7 +115,7 @@ def verify_ledger(folder: Path, key: NoteKey, *, against: Sequence[OutsideCheckp
     verification = _Verification(log, checkpoint, outside)
     verification.run()
     if verification.findings:
-        raise _damaged(f"ledger {key.name}", verification.findings)
+        raise _damaged(key, verification.findings)
     return LedgerReport(
         checkpoint.origin,
         checkpoint.size,
@@ -139,14 +139,14 @@ def _without_checkpoint(log: Log, outside: Sequence[tuple[str, Checkpoint]]) -> 
     """A log that has not begun; damaged if somebody remembers that it had."""
     known = [f"checkpoint: is missing, {source} has one of {other.size} entries" for source, other in outside]
     if known:
-        raise _damaged(f"ledger {log.key.name}", known)
+        raise _damaged(log.key, known)
     leftovers = tuple(str(path) for path in _files(log.folder))
     return LedgerReport(log.key.name, 0, Edge().root(), leftovers=leftovers)
 
 
-def _damaged(what: str, findings: Sequence[str]) -> LedgerDamagedError:
-    more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
-    return LedgerDamagedError(f"{what} is damaged: {findings[0]}{more}", findings=tuple(findings))
+def _damaged(key: NoteKey, findings: Sequence[str]) -> LedgerDamagedError:
+    """One line for each finding."""
+    return LedgerDamagedError("\n".join(f"ledger {key.name}: {text}" for text in findings), findings=tuple(findings))
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 import json
 import os
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +142,14 @@ def test_an_actor_is_declared_or_not_identified_and_never_proven(monkeypatch: py
 def test_clean_text_keeps_what_is_harmless() -> None:
     assert clean_text("größe – 大") == "größe – 大"
     assert json.loads(json.dumps(clean_text("a\udc80\ud800b"))).isprintable()
+
+
+def test_the_document_lists_the_events_outcomes_and_fields_that_there_are() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "format" / "ledger.md").read_text(encoding="utf-8")
+    section = text[text.index("## Entry") : text.index("## Writing")]
+    events = section[section.index("\nEvents: ") : section.index("A reader keeps others")]
+    assert re.findall(r"`([a-z-]+)`", events) == list(Event)
+    for outcome in Outcome:
+        assert f"`{outcome}`" in section
+    for field in fields(Entry):
+        assert f"`{field.name}`" in section or field.name in {"subject", "step", "attempt"}
