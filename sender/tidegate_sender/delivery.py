@@ -66,7 +66,7 @@ def deliver(
         raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
     with BundleFile.open(found.file()) as bundle:
         manifest = bundle.manifest()
-        _record(workspace, row, manifest, facts, Event.WRITE, Outcome.BEGUN)
+        _begin(workspace, row, manifest, facts)
         try:
             report = write_volume(
                 bundle,
@@ -107,6 +107,17 @@ def _entry(row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, ou
         medium=facts,
         **more,
     )
+
+
+def _begin(workspace: Workspace, row: BundleRow, manifest: "Manifest", facts: Medium) -> None:
+    """From here on the number is used up: a write that is killed late may leave a whole copy on the medium, and the
+    same number packed again would then be a fork."""
+    with workspace.state.transaction() as tx:
+        tx.queue(_entry(row, manifest, facts, Event.WRITE, Outcome.BEGUN))
+        current = get_bundle(tx, row.bundle_id)
+        if current is not None:
+            set_bundle_state(tx, row.bundle_id, current.state, detail={"write_begun": True})
+    workspace.recorder.drain()
 
 
 def _record(
