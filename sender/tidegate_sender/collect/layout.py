@@ -73,6 +73,8 @@ def _name(item: LayoutItem, ref_name: str) -> str:
         return parse_reference(item.name).name
     if "/" in ref_name:
         return parse_reference(ref_name).name
+    if ":" in ref_name:  # a whole name, as stages have them
+        return parse_reference(f"localhost/{ref_name}").name
     short = slug(item.path.resolve().name)
     if not short:
         raise UsageError(f"{item.label}: give it a name in a transfer list")

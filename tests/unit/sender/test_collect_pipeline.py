@@ -273,3 +273,8 @@ def test_a_layout_may_go_away_after_it_was_collected(layout: Layout, depot: Depo
     assert artifact.descriptor.media_type == INDEX
     for blob in walk(depot, artifact.descriptor):
         assert depot.check_blob(blob.digest) == blob.size
+
+
+def test_an_image_of_a_stage_keeps_the_place_it_has_there(layout: Layout, depot: Depot) -> None:
+    layout.tag(layout.image([{"a": b"1"}]), "app:1")
+    assert one(depot, LayoutItem(path=layout.folder)).name == "localhost/app:1"
