@@ -4,9 +4,9 @@ Every step can be killed and done again: the head lies in the spool once it is v
 chunk, the move into quarantine is one rename, and the bundle's row and entries are one transaction after it.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tidegate.carrier.parts import SymbolSource, read_part
 from tidegate.carrier.reader import VolumeReader
 from tidegate.config import Settings
 from tidegate.errors import (
+    BusyError,
     DigestError,
     LimitError,
     MediaError,
@@ -252,7 +253,7 @@ class BundleIntake:
                 self._fill_from_all(reassembly)
             reassembly.save()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _counted(self, reassembly: Reassembly) -> Iterator[None]:
         """Note in the bundle's row how much is there, however it ends."""
         try:
@@ -285,6 +286,9 @@ class BundleIntake:
 
     def _duplicate(self) -> ReceiveOutcome:
         if not self.options.dry_run:
+            # Left by a process that was killed after the bundle was recorded. Busy: another one is just ending.
+            with contextlib.suppress(BusyError), self.spool.locked():
+                self.spool.remove()
             with self.workspace.state.transaction() as tx:
                 record_duplicate(tx, self.subject)
         return self._outcome(OutcomeKind.DUPLICATE)
