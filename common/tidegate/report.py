@@ -14,16 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.errors import TidegateError
+from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration
 
 #: called with (done, total, phase); what pipelines report to, without knowing who listens
 ProgressCallback = Callable[[int, int, str], None]
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """`text` with everything that is not printable escaped, cut to `limit` characters."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 @dataclass(slots=True)

@@ -58,6 +58,7 @@ from tidegate_receiver.spool import Spool
 from tidegate_receiver.verification import (
     Judgement,
     VerifiedAnnouncement,
+    VerifiedManifest,
     judge_manifest,
     verify_manifest_bytes,
     verify_tables,
@@ -178,10 +179,8 @@ class BundleIntake:
 
     def _verify_head(self) -> tuple[Tables, memoryview, Manifest]:
         """Cover and head: from signatures to tables. They lie in the spool afterwards, unless it is a dry run."""
-        cover = self._read_cover()
         head = self._read_head()
-        manifest_bytes = bytes(head[: self.announcement.manifest_length])
-        signed = verify_manifest_bytes(cover, manifest_bytes, self.verified, self.others)
+        cover, signed = self._verify_signatures(bytes(head[: self.announcement.manifest_length]))
         self.subject = with_manifest(self.subject, signed)
         with self.workspace.state.reading() as tx:
             history = read_history(tx, self.announcement, self.settings)
@@ -195,32 +194,49 @@ class BundleIntake:
             tables = verify_tables(head, self.verified, manifest)
         return tables, head, manifest
 
-    def _read_cover(self) -> bytes:
-        """The cover of the first volume that still has one, else the one that an earlier copy brought."""
-        error: VolumeMissingError | None = None
+    def _verify_signatures(self, manifest_bytes: bytes) -> tuple[bytes, VerifiedManifest]:
+        """The first cover whose signatures hold for the manifest; covers differ from copy to copy, and one may lie."""
+        failure: RefusedError | None = None
+        for cover in self._covers():
+            try:
+                return cover, verify_manifest_bytes(cover, manifest_bytes, self.verified, self.others)
+            except RefusedError as error:
+                failure = failure or error
+        assert failure is not None, "there is a cover, or its absence was raised"
+        raise failure
+
+    def _covers(self) -> Iterator[bytes]:
+        """The covers of the volumes, then the one that an earlier copy brought."""
+        lost: list[VolumeMissingError] = []
         for volume in self.volumes:
             try:
-                return read_part(SparingSource(volume.reader), COVER, COVER_MAX_BYTES)
-            except VolumeMissingError as lost:
-                error = error or lost
+                yield read_part(SparingSource(volume.reader), COVER, COVER_MAX_BYTES)
+            except VolumeMissingError as error:
+                lost.append(error)
         stored = self.spool.read_file(COVER_FILE, COVER_MAX_BYTES)
-        if stored is None:
-            assert error is not None, "there is at least one volume"
-            raise error
-        return stored
+        if stored is not None:
+            yield stored
+        elif len(lost) == len(self.volumes):
+            raise lost[0]
 
     def _read_head(self) -> memoryview:
-        length = self.announcement.parts[HEAD].length
+        """The head in the spool, else that of all copies together, else that of one that is the announced bundle's."""
+        length, end = self.announcement.parts[HEAD].length, self.announcement.manifest_length
         if length > HEAD_MEMORY_BYTES:
             raise LimitError(
                 f"bundle {self.announcement.name}: manifest and tables of {format_bytes(length)},"
                 f" this side takes {format_bytes(HEAD_MEMORY_BYTES)}"
             )
         stored = self.spool.open_head()
-        end = self.announcement.manifest_length
         if stored is not None and len(stored) == length and bundle_id(stored[:end]) == self.announcement.bundle_id:
             return stored
-        return memoryview(read_part(self.source, HEAD, HEAD_MEMORY_BYTES))
+        head = read_part(self.source, HEAD, HEAD_MEMORY_BYTES)
+        for volume in self.volumes[1:]:
+            if bundle_id(head[:end]) == self.announcement.bundle_id:
+                break
+            with contextlib.suppress(VolumeMissingError):
+                head = read_part(SparingSource(volume.reader), HEAD, HEAD_MEMORY_BYTES)
+        return memoryview(head)
 
     def _find_needs(self, tables: Tables) -> tuple[int, ...]:
         if not len(tables.required):

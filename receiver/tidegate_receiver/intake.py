@@ -7,12 +7,13 @@ state) is raised. Every look at a medium is an entry, with what else lies on it;
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tidegate.carrier.found import FoundVolume, MediumContents, printable
+from tidegate.carrier.found import FoundVolume, MediumContents
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.reader import VolumeReader
 from tidegate.errors import MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Event, Medium, Outcome, entry
 from tidegate.media.plugged import medium_for_ledger
+from tidegate.text import printable
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.bundle_intake import BundleIntake, ReceiveOptions, Volume

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.carrier.announcement import parse_announcement
-from tidegate.carrier.found import FoundVolume, printable
+from tidegate.carrier.found import FoundVolume
 from tidegate.carrier.medium import MEDIUM_FOLDER, find_volumes
 from tidegate.carrier.positional import MEDIUM_GONE
 from tidegate.carrier.volume import FilePlace, VolumeLayout
@@ -27,6 +27,7 @@ from tidegate.errors import (
     MediumLostError,
     TidegateError,
 )
+from tidegate.text import printable
 from tidegate.units import format_bytes
 
 FOLDERS_MAX = 99

@@ -1,10 +1,8 @@
 """What looking through a medium found: volumes, their files, what is damaged and what is not ours. Values only."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate import report
 from tidegate.carrier.announcement import AnnouncementFrame
 
 PATH_SHOWN_MAX = 1000  # characters
@@ -50,8 +48,3 @@ class MediumContents:
     strangers: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     unlisted: int = 0
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A name from a medium as text that can do no harm on a terminal or in a log: the rest is escaped."""
-    return report.printable(os.fsencode(path).decode("utf-8", "backslashreplace"), limit=PATH_SHOWN_MAX)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.carrier.announcement import AnnouncementFrame
-from tidegate.carrier.found import FoundFile, FoundVolume, MediumContents, printable
+from tidegate.carrier.found import FoundFile, FoundVolume, MediumContents
 from tidegate.carrier.identify import identify_by_index, identify_by_label
 from tidegate.carrier.positional import MEDIUM_GONE, open_regular
 from tidegate.carrier.reader import VolumeReader
 from tidegate.errors import MediaNotFoundError, MediumLostError
+from tidegate.text import printable
 
 __all__ = ["FoundFile", "FoundVolume", "MediumContents", "VolumeReader", "find_volumes"]
 

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES
-from tidegate.carrier.found import FoundFile, FoundVolume, printable
+from tidegate.carrier.found import FoundFile, FoundVolume
 from tidegate.carrier.parts import is_mendable
 from tidegate.carrier.positional import MEDIUM_GONE, aligned_memory, open_regular, read_views
 from tidegate.carrier.records import expected_entries, index_of, match_records
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.errors import MediumLostError
+from tidegate.text import printable
 
 HASH_THREADS = 2
 #: runs read by one call: 16 MiB with symbols of 64 KiB

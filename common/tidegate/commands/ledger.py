@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tidegate.commands.options import Invocation, shared_options
-from tidegate.report import printable
+from tidegate.text import printable
 
 
 @click.group("ledger", short_help="What happened on this side: list, verify.")

@@ -7,7 +7,8 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.examination.findings import Examination, MediumExamination, Refusal, Trust, Wholeness
-from tidegate.report import Report, printable
+from tidegate.report import Report
+from tidegate.text import printable
 from tidegate.units import format_bytes
 
 _WORDS = {

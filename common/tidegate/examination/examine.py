@@ -22,7 +22,7 @@ from tidegate.bundle.papers import (
 )
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.carrier.announcement import COVER, HEAD, Announcement, parse_announcement
-from tidegate.carrier.found import FoundVolume, printable
+from tidegate.carrier.found import FoundVolume
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import read_part
 from tidegate.carrier.reader import VolumeReader
@@ -40,6 +40,7 @@ from tidegate.errors import (
 from tidegate.examination.blob_check import count_damaged_blobs, read_bytes
 from tidegate.examination.chunk_check import ChunkCheck
 from tidegate.examination.findings import Damage, Examination, MediumExamination, Refusal, Trust, Wholeness
+from tidegate.text import printable
 from tidegate.trust.checks import check_channel, verify_announcement, verify_manifest
 from tidegate.trust.envelope import join, parse_detached
 from tidegate.trust.root import Chain, VerifiedSigner, continue_chain, parse_chain, read_chain_id

@@ -9,7 +9,7 @@ from tidegate.errors import BundleUnknownError, NotInitialisedError
 from tidegate.lookup import resolve_bundle
 from tidegate.media.plugged import choose_medium
 from tidegate.names import is_path
-from tidegate.report import printable
+from tidegate.text import printable
 from tidegate.workspace import Workspace
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tidegate.errors import MediaError, MediaNotFoundError
 from tidegate.media.mountinfo import Mount
 from tidegate.media.mounts import current_mounts, find_media, mount_of
-from tidegate.report import printable
+from tidegate.text import printable
 from tidegate.units import format_bytes
 
 if TYPE_CHECKING:

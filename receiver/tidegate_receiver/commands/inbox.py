@@ -4,8 +4,8 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.report import printable
 from tidegate.state.bundles import BundleRow, BundleState
+from tidegate.text import printable
 from tidegate.units import format_bytes
 
 

@@ -8,7 +8,8 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import TidegateError
-from tidegate.report import Report, print_error, printable
+from tidegate.report import Report, print_error
+from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
 

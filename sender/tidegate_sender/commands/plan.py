@@ -9,7 +9,8 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import MediaFullError, PartialError
-from tidegate.report import Report, printable
+from tidegate.report import Report
+from tidegate.text import printable
 from tidegate.units import format_bytes
 
 if TYPE_CHECKING:

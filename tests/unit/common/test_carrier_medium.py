@@ -9,10 +9,10 @@ from made_volumes import PREAMBLE, SIGNER, find_one, make_bundle, open_one, smal
 
 from tidegate.carrier import medium as medium_module
 from tidegate.carrier.announcement import parse_announcement
-from tidegate.carrier.found import printable
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import read_part
 from tidegate.errors import MediaNotFoundError
+from tidegate.text import printable
 
 BUNDLE = make_bundle(400_000)
 

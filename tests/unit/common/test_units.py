@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tidegate.errors import UsageError
 from tidegate.names import bundle_name, is_path, parse_bundle_name
-from tidegate.report import printable
+from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration, parse_bytes
 
 

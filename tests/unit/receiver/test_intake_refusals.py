@@ -201,9 +201,10 @@ def test_a_flipped_byte_in_a_chunk(low: LowSide, high: HighSide, stick: Path, tm
     assert high.holds(bundle, BLOBS)
 
 
-def test_a_lying_copy_beside_an_honest_one(low: LowSide, high: HighSide, stick: Path) -> None:
+@pytest.mark.parametrize(("part", "offset"), [(0, 150), (1, 100), (2, 90_000)], ids=["cover", "manifest", "chunk"])
+def test_a_lying_copy_beside_an_honest_one(part: int, offset: int, low: LowSide, high: HighSide, stick: Path) -> None:
     bundle = low.bundle(BLOBS)
-    low.write(tampered(bundle, 2, 90_000), stick)
+    low.write(tampered(bundle, part, offset), stick)
     honest = stick / "TIDEGATE" / "honest"
     honest.mkdir()
     low.write(bundle, honest)
