@@ -15,6 +15,7 @@ import select
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -208,6 +209,9 @@ def watched(options: WatchOptions, wake: Callable[[], None], tell: Tell) -> Iter
     """Let watchdog call `wake` for what happens in the watched folders. The timer covers what it cannot watch."""
     from watchdog.events import FileSystemEventHandler
     from watchdog.observers import Observer
+
+    # watchdog says so when a folder appears while it looks for it; it then watches it all the same.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 
     class Handler(FileSystemEventHandler):
         def on_any_event(self, event: Any) -> None:
