@@ -1,0 +1,540 @@
+"""A second reader, written from docs/format/ alone, agrees with the vectors and with what Tidegate really writes."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from second_reader import announcement as announcements
+from second_reader import bundle, erasure, files, ledger, media, read, roots, trust
+from second_reader.ground import RefusedError
+
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+# A cause that a document tells apart, by the error class that a vector names.
+CAUSES = {
+    "KeyRevokedError": "key-revoked",
+    "ChannelUnknownError": "channel-unknown",
+    "SignatureError": "signature",
+    "FeatureUnknownError": "feature-unknown",
+    "LimitError": "limit",
+}
+
+
+def cases(name: str) -> list[Any]:
+    """Cases of a list of vectors, by their names."""
+    return [pytest.param(case, id=case["name"]) for case in json.loads((VECTORS / name).read_text())]
+
+
+def listed(folder: str, *kinds: str) -> list[Any]:
+    """Vectors of an expected.json, by their names."""
+    found = json.loads((VECTORS / folder / "expected.json").read_text())
+    return [pytest.param(case, id=name) for name, case in found.items() if case["kind"] in kinds]
+
+
+def expect(answer: str, rule: str, act: Any) -> Any:
+    """What a vector says: accepted, or refused for its rule, and for its cause where it names one."""
+    if answer in ("ok", "accept"):
+        return act()
+    with pytest.raises(RefusedError) as refused:
+        act()
+    if rule:
+        assert refused.value.rule == rule, refused.value
+    if answer in CAUSES:
+        assert refused.value.cause == CAUSES[answer], refused.value
+    return None
+
+
+def rule_in(name: str) -> str:
+    """trust.md, Vectors: a name begins with the rule's number where it tests one."""
+    found = re.match(r"t(\d\d)_", name)
+    return f"T-{int(found[1])}" if found else ""
+
+
+@pytest.mark.parametrize("case", cases("trust/keys.json"))
+def test_key_ids_are_digests_of_public_keys(case: dict[str, Any]) -> None:
+    assert trust.key_id(bytes.fromhex(case["public"])) == case["key_id"]
+
+
+@pytest.mark.parametrize("case", cases("trust/pae.json"))
+def test_signed_bytes_are_those_of_dsse(case: dict[str, Any]) -> None:
+    assert trust.pae(case["type"], bytes.fromhex(case["payload_hex"])).hex() == case["pae_hex"]
+
+
+@pytest.mark.parametrize("case", cases("trust/chains.json"))
+def test_whole_chains_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    chain = expect(case["result"], rule_in(case["name"]), lambda: trust.read_whole(case["chain"].encode()))
+    if chain is not None:
+        assert (chain.id, chain.newest.version) == (case["channel_id"], case["version"])
+
+
+@pytest.mark.parametrize("case", cases("trust/follow.json"))
+def test_carried_chains_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    stored = trust.read_whole(case["stored"].encode())
+    chain = expect(case["result"], rule_in(case["name"]), lambda: trust.follow(stored, case["carried"].encode()))
+    if chain is not None:
+        assert chain.newest.version == case["version"]
+
+
+@pytest.mark.parametrize("case", cases("trust/detached.json"))
+def test_signatures_of_manifests_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    root = trust.read_whole(case["chain"].encode()).newest
+    others = [trust.read_whole(other.encode()).newest for other in case.get("others", [])]
+    signers = expect(
+        case["result"],
+        rule_in(case["name"]),
+        lambda: trust.verify_manifest(root, case["detached"].encode(), case["manifest"].encode(), others),
+    )
+    if signers is not None:
+        assert signers == case["signers"]
+
+
+@pytest.mark.parametrize("case", cases("trust/limits.json"))
+def test_limits_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    limits = roots.parse_limits({"limits": case["limits"]})
+    expect(case["result"], "", lambda: roots.check_limits(limits, case["facts"]))
+
+
+@pytest.mark.parametrize("case", cases("trust/key-files.json"))
+def test_key_files_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    rule = rule_in(case["name"])
+    key = expect(case["result"], rule, lambda: trust.read_key_file(case["file"].encode(), case.get("passphrase")))
+    if key is not None:
+        assert trust.key_id(bytes(key.verify_key)) == case["key_id"]
+
+
+@pytest.mark.parametrize("case", listed("bundle", "tgb", "head", "cover", "chunk"))
+def test_bundles_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    data = (VECTORS / "bundle" / case["file"]).read_bytes()
+
+    def act() -> None:
+        if case["kind"] == "tgb":
+            found = bundle.read_file(data)
+            head = bundle.read_head(found.head, found.manifest_length, len(found.chunks))
+            bundle.read_cover(found.cover)
+            list(bundle.read_blobs(head, found.chunks))
+        elif case["kind"] == "head":
+            bundle.read_head(data, case["manifest_length"], case["chunks_length"])
+        elif case["kind"] == "cover":
+            bundle.read_cover(data)
+        else:
+            bundle.read_chunk(data, case["raw"], case["codec"], bytes.fromhex(case["digest"]))
+
+    expect(case["answer"], case["rule"], act)
+
+
+@pytest.mark.parametrize("case", listed("media", "announcement", "label", "index", "layout"))
+def test_blocks_of_media_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    data = (VECTORS / "media" / case["file"]).read_bytes()
+
+    def act() -> None:
+        if case["kind"] == "label":
+            media.read_label(data)
+        elif case["kind"] == "index":
+            media.read_index(data)
+        elif case["kind"] == "layout":
+            announcements.lay_out(announcements.parse_announcement(data), case["preamble_length"])
+        else:
+            frame = announcements.read_frame(data)
+            public = bytes.fromhex(case["key"])
+            assert trust.key_id(public) == frame.key_id
+            assert trust.holds(public, frame.signature, trust.pae(trust.ANNOUNCEMENT, frame.payload))
+            announcements.parse_announcement(data)
+
+    expect(case["answer"], case["rule"], act)
+
+
+def parts_of(file: Path) -> list[bytes]:
+    (volume,) = media.find_volumes(file.parent)
+    return volume.parts(announcements.parse_announcement(volume.announcement))
+
+
+@pytest.mark.parametrize("case", listed("media", "volume"))
+def test_damaged_volumes_are_mended_or_named_as_the_vectors_say(case: dict[str, Any], tmp_path: Path) -> None:
+    data = bytearray((VECTORS / "media" / case["file"]).read_bytes())
+    file = tmp_path / "any name"
+    file.write_bytes(data)
+    (volume,) = media.find_volumes(tmp_path)
+    assert announcements.parse_announcement(volume.announcement).tag.hex() == case.get("tag", "02c82e8e6c028de6")
+    whole = parts_of(file)
+    for at, length in case["damage"]:
+        for place in range(at, at + length):
+            data[place] ^= 0xFF
+    file.write_bytes(data)
+    if case["answer"] == "ok":
+        assert parts_of(file) == whole
+    else:
+        with pytest.raises(RefusedError, match=f"E-13: part {case['part']}"):
+            parts_of(file)
+
+
+def part_of(length: int) -> bytes:
+    """erasure.md, Vectors."""
+    return bytes((i * i + 3 * i + i // 251) % 256 for i in range(length))
+
+
+@pytest.mark.parametrize("file", sorted((VECTORS / "erasure").glob("e*.json")), ids=lambda file: file.stem)
+def test_repair_symbols_and_their_order_are_those_of_the_vectors(file: Path) -> None:
+    case = json.loads(file.read_text())
+    geometry = erasure.Geometry(**case["geometry"])
+    geometry.check()
+    size, data = geometry.symbol_size, part_of(geometry.length)
+    assert len(case["blocks"]) == geometry.block_count
+    for number, block in enumerate(case["blocks"]):
+        first, count = geometry.first_symbol(number), geometry.sources_of(number)
+        assert (first, count) == (block["first_symbol"], block["source_count"])
+        sources = [data[i * size : (i + 1) * size].ljust(size, b"\0") for i in range(first, first + count)]
+        repairs = [bytes.fromhex(repair) for repair in block["repairs"]]
+        assert erasure.repairs(sources, geometry.repair_count) == repairs
+        symbols = dict(enumerate(sources + repairs))
+        for lost in range(geometry.repair_count):
+            del symbols[lost * count // geometry.repair_count]
+        assert erasure.mend(symbols, count, geometry.repair_count) == sources
+    order = [geometry.record_order(group) for group in range(geometry.group_count)]
+    assert [[list(record) for record in group] for group in order if group] == [g for g in case["record_order"] if g]
+
+
+@pytest.mark.parametrize("case", cases("erasure/refused.json"))
+def test_geometries_are_refused_by_the_rule_of_the_vectors(case: dict[str, Any]) -> None:
+    expect("refused", case["rule"], erasure.Geometry(**case["geometry"]).check)
+
+
+@pytest.mark.parametrize("folder", sorted((VECTORS / "ledger").glob("v*")), ids=lambda folder: folder.name)
+def test_ledgers_are_judged_as_the_vectors_say(folder: Path) -> None:
+    expected = json.loads((folder / "expected.json").read_text())
+    key = ledger.read_vkey((folder / "vkey").read_text())
+    rule = f"L-{int(folder.name[1:3])}"
+    if rule == "L-12":
+        expect("refused", rule, lambda: ledger.Ledger(folder, key))
+        return
+    log = ledger.Ledger(folder, key)
+    assert (log.checkpoint.size, log.checkpoint.root.hex()) == (expected["size"], expected["root"])
+    if (folder / "against").exists():
+        log.compare(ledger.read_checkpoint((folder / "against").read_bytes(), key, key.name))
+    if expected["findings"] is None:
+        assert log.findings == []
+        return
+    assert {finding.rule for finding in log.findings} == {rule}
+    said = "\n".join(finding.what for finding in log.findings)
+    for text in expected["findings"]:
+        for place in re.findall(r"entry \d+|tile/[^:\s]+|hash \d+|size \d+", text):
+            assert place in said
+
+
+def test_the_second_reader_loads_none_of_tidegates_code() -> None:
+    program = "import sys, second_reader.read, second_reader.files; print(*(n.split('.')[0] for n in sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(VECTORS.parent)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    loaded = set(found.stdout.split())
+    assert "nacl" in loaded
+    assert not [name for name in loaded if name.startswith("tidegate") or name in ("numpy", "rfc8785", "msgspec")]
+
+
+# --- what Tidegate really writes --------------------------------------------------------------------------------------
+
+
+def noise(length: int, seed: str) -> bytes:
+    """Bytes that no compressor makes shorter, the same in every run."""
+    return hashlib.shake_256(seed.encode()).digest(length)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A low side that packed a folder twice, the second time leaving out what the first brought, and sent each."""
+
+    root: Path
+    folder: Path
+    pairing: Path
+
+    def tidegate(self, *arguments: str) -> None:
+        command = [Path(sys.executable).with_name("tidegate"), *arguments]
+        surroundings = {**os.environ, "TIDEGATE_ROOT": str(self.root)}
+        done = subprocess.run(
+            command, cwd=self.root.parent, env=surroundings, capture_output=True, check=False, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def channel(self) -> str:
+        return trust.read_whole(self.pairing.read_bytes()).id
+
+    def packed(self, number: int) -> Path:
+        (found,) = (self.root / "spool").glob(f"*-{number:04}-*.tgb")
+        return found
+
+    def volume(self, number: int) -> Path:
+        (found,) = (self.root.parent / f"medium-{number}").glob("**/*.TGV")
+        return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    base = tmp_path_factory.mktemp("low")
+    folder = base / "My Docs"
+    (folder / "a" / "deep").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    (folder / "noise.bin").write_bytes(noise(300_000, "noise"))
+    (folder / "a" / "text.txt").write_text("".join(f"line {i}\n" for i in range(60_000)))
+    (folder / "a" / "deep" / ("x" * 90)).write_text("a path that needs a prefix")
+    (folder / "a" / "Grüße.txt").write_text("a path that needs a pax header\n")
+    (folder / "a" / "tool").write_bytes(b"#!/bin/sh\n")
+    (folder / "a" / "tool").chmod(0o755)
+    (folder / "link").symlink_to("a/tool")
+    site = Site(base / "root", folder, base / "plant.root")
+    site.tidegate("init", "low", "--channel", "plant", "--site", "plant-7")
+    site.tidegate("keys", "export", str(site.pairing))
+    site.tidegate("pack", str(folder))
+    (base / "more").mkdir()
+    (base / "more" / "late.bin").write_bytes(noise(200_000, "late"))
+    (base / "medium-1").mkdir()
+    site.tidegate("send", "1", str(base / "medium-1"))
+    site.tidegate("pack", "--since", "1", str(folder), str(base / "more"))
+    (base / "medium-2").mkdir()
+    site.tidegate("send", "2", str(base / "medium-2"))
+    return site
+
+
+def content_of(found: read.Read, before: dict[str, bytes] | None = None) -> dict[str, list[bytes]]:
+    """Of each artifact of files: its title and the tars of its layers (content.md, Files)."""
+    tars, blobs = {}, {**(before or {}), **found.blobs}
+    for artifact in found.head.manifest["artifacts"]:
+        root = json.loads(blobs[artifact["digest"].removeprefix("sha256:")])
+        assert root["artifactType"] == "application/vnd.tidegate.files.v1"
+        digests = [layer["digest"].removeprefix("sha256:") for layer in root["layers"]]
+        tars[root["annotations"]["org.opencontainers.image.title"]] = [blobs[digest] for digest in digests]
+    return tars
+
+
+def test_a_packed_bundle_is_read_and_holds_the_very_files(site: Site) -> None:
+    found = read.read_file(site.packed(1), site.channel)
+    (tar,) = content_of(found)["My Docs"]
+    with tarfile.open(fileobj=io.BytesIO(tar)) as members:
+        names = {name.rstrip("/") for name in members.getnames()}
+        assert names == {"My Docs"} | {str(path.relative_to(site.folder.parent)) for path in site.folder.rglob("*")}
+        for member in members:
+            path = site.folder.parent / member.name
+            if member.isfile():
+                extracted = members.extractfile(member)
+                assert extracted is not None
+                assert extracted.read() == path.read_bytes()
+            if not member.issym():
+                assert member.mode == path.stat().st_mode & 0o777
+
+
+def test_a_tar_has_the_bytes_that_the_document_gives_it(site: Site) -> None:
+    found = read.read_file(site.packed(1), site.channel)
+    assert content_of(found)["My Docs"] == [files.make_tar("My Docs", site.folder)]
+
+
+def test_a_medium_holds_the_same_head_and_blobs_as_the_packed_file(site: Site) -> None:
+    for number in (1, 2):
+        (found,) = read.read_medium(site.volume(number).parents[2], site.channel)
+        packed = read.read_file(site.packed(number), site.channel)
+        assert (found.head, found.blobs, found.lost) == (packed.head, packed.blobs, 0)
+
+
+def test_the_second_bundle_names_the_first_and_lists_what_it_leaves_out(site: Site) -> None:
+    first, second = (read.read_file(site.packed(number), site.channel) for number in (1, 2))
+    assert second.head.manifest["previous"] == {"bundle_id": first.head.id.hex(), "sequence": 1}
+    assert second.head.manifest["base"] == [first.head.id.hex()]
+    left_out = {item.sha256.hex(): (item.size, item.sequence) for item in second.head.required}
+    assert left_out
+    assert left_out == {digest: (len(first.blobs[digest]), 1) for digest in left_out}
+    tars = content_of(second, first.blobs)
+    assert tars["My Docs"] == content_of(first)["My Docs"]
+    assert tars["more"] == [files.make_tar("more", site.folder.with_name("more"))]
+
+
+def test_another_pinned_channel_is_refused(site: Site) -> None:
+    with pytest.raises(RefusedError, match="T-40"):
+        read.read_file(site.packed(1), "00" * 32)
+
+
+def test_the_pairing_file_and_the_carried_chain_are_one(site: Site) -> None:
+    assert bundle.read_file(site.packed(1).read_bytes()).preamble == site.pairing.read_bytes()
+
+
+def test_chunks_are_cut_and_compressed_as_the_document_says(site: Site) -> None:
+    """bundle.md, How a sender lays chunks out; with the same zstd the bytes are the same."""
+    for number, codec in ((1, 1), (2, 0)):
+        file = bundle.read_file(site.packed(number).read_bytes())
+        found = read.read_file(site.packed(number), site.channel)
+        blobs = {**read.read_file(site.packed(1), site.channel).blobs, **found.blobs}
+        order: list[str] = []
+        for artifact in found.head.manifest["artifacts"]:
+            root = artifact["digest"].removeprefix("sha256:")
+            body = json.loads(blobs[root])
+            order += [root, *(item["digest"].removeprefix("sha256:") for item in (body["config"], *body["layers"]))]
+        order = [digest for digest in dict.fromkeys(order) if digest in found.blobs]
+        small = b"".join(blobs[digest] for digest in order if len(blobs[digest]) < 1 << 20)
+        contents = [small[at : at + (4 << 20)] for at in range(0, len(small), 4 << 20)]
+        assert [(chunk.raw, chunk.codec) for chunk in found.head.chunks] == [(len(one), codec) for one in contents]
+        compressor = found.head.manifest["compressor"]
+        if compressor["version"] == ".".join(map(str, zstandard.ZSTD_VERSION)):
+            assert file.chunks == b"".join(stored(content, compressor["level"]) for content in contents)
+
+
+def stored(content: bytes, level: int) -> bytes:
+    middle = (len(content) - 16384) // 2
+    if len(content) >= 65536:
+        tried = zstandard.ZstdCompressor(level=1).compress(content[middle : middle + 16384])
+        if len(tried) * 100 > 97 * 16384:
+            return content
+    frame = zstandard.ZstdCompressor(level=level).compress(content)
+    return content if len(frame) * 100 > 99 * len(content) else frame
+
+
+def chosen(length: int, redundancy: float) -> tuple[int, int, int, int]:
+    """media.md, How a sender chooses: S, K, R, D of a part that one group of K' = K and D' = 8 holds."""
+    size = 65536 if length >= 4 << 20 else 16384 if length >= 1 << 20 else 4096
+    symbols = max(1, math.ceil(length / size))
+    most = min(200, math.floor(255 / (1 + redundancy)))
+    assert symbols <= 8 * most
+    blocks = math.ceil(symbols / most)
+    sources = math.ceil(symbols / blocks)
+    repairs = min(255 - sources, max(math.ceil(sources * redundancy), min(16, max(4, sources))))
+    return size, sources, repairs, min(8, blocks)
+
+
+def announced(file: Path) -> tuple[announcements.Announcement, list[announcements.Run], int]:
+    label = media.read_label(file.read_bytes()[: announcements.PAGE])
+    found = announcements.parse_announcement(label.announcement)
+    return found, announcements.lay_out(found, label.preamble_length), label.preamble_length
+
+
+def test_the_code_of_each_part_is_the_one_that_the_document_chooses(site: Site) -> None:
+    found, runs, preamble = announced(site.volume(1))
+    for part in found.parts:
+        assert (part.symbol_size, part.source_count, part.repair_count, part.interleave) == chosen(part.length, 0.1)
+    assert [span[0] for span in found.spans] == [0, 1, 2, 1, 0]
+    last = runs[-1]
+    end = last.at + 4096 + last.records * found.parts[last.part].symbol_size
+    assert site.volume(1).stat().st_size == end + 4096 + -(-preamble // 4096) * 4096 + 4096
+
+
+def places_of(found: announcements.Announcement, runs: list[announcements.Run], part: int) -> list[int]:
+    """Where the records of a part lie in a file."""
+    size = found.parts[part].symbol_size
+    return [run.at + 4096 + i * size for run in runs if run.part == part for i in range(run.records)]
+
+
+def damaged(site: Site, to: Path, places: list[int]) -> Path:
+    """A copy of the first medium with one byte wrong at each of these places."""
+    data = bytearray(site.volume(1).read_bytes())
+    for place in places:
+        data[place + 1000] ^= 1
+    to.mkdir()
+    (to / "renamed").write_bytes(data)
+    return to
+
+
+def test_as_many_damaged_records_as_there_are_repairs_are_mended(site: Site, tmp_path: Path) -> None:
+    found, runs, _ = announced(site.volume(1))
+    places = places_of(found, runs, 2)
+    repairs = found.parts[2].repair_count
+    assert found.parts[2].block_count == 1
+    whole = read.read_file(site.packed(1), site.channel).blobs
+    for name, lost in (
+        ("in one run", places[40 : 40 + repairs]),
+        ("spread", places[:: len(places) // repairs][:repairs]),
+    ):
+        (mended,) = read.read_medium(damaged(site, tmp_path / name, lost), site.channel)
+        assert mended.blobs == whole
+        assert mended.lost == repairs
+
+
+def test_one_damaged_record_more_is_named_and_nothing_is_given_out(site: Site, tmp_path: Path) -> None:
+    found, runs, _ = announced(site.volume(1))
+    places = places_of(found, runs, 2)[: found.parts[2].repair_count + 1]
+    with pytest.raises(RefusedError, match="E-13: part 2, block 0"):
+        list(read.read_medium(damaged(site, tmp_path / "medium", places), site.channel))
+
+
+def test_cover_and_head_are_read_from_their_other_place(site: Site, tmp_path: Path) -> None:
+    found, runs, _ = announced(site.volume(1))
+    places = [place for part in (0, 1) for place in places_of(found, runs, part)]
+    first_places = [place for place in places if place < places_of(found, runs, 2)[0]]
+    assert len(first_places) * 2 == len(places)
+    (mended,) = read.read_medium(damaged(site, tmp_path / "medium", first_places), site.channel)
+    assert mended.blobs == read.read_file(site.packed(1), site.channel).blobs
+
+
+def test_a_volume_without_its_labels_is_found_by_an_index_block(site: Site, tmp_path: Path) -> None:
+    size = site.volume(1).stat().st_size
+    (found,) = read.read_medium(damaged(site, tmp_path / "medium", [0, size - 4096]), site.channel)
+    assert found.blobs == read.read_file(site.packed(1), site.channel).blobs
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def log(site: Site) -> ledger.Ledger:
+    root = trust.read_whole((site.root / "trust" / "channel.root").read_bytes()).newest
+    (name,) = root.roles["ledger"].keys
+    public = root.ed25519(name)
+    assert public is not None
+    return ledger.Ledger(site.root / "ledger", ledger.make_key("plant/low", public))
+
+
+def test_the_ledger_of_a_real_root_holds(log: ledger.Ledger) -> None:
+    assert log.findings == []
+    assert log.checkpoint.size == len(log.entries) > 0
+
+
+def test_a_bundle_carries_a_checkpoint_of_that_ledger(site: Site, log: ledger.Ledger) -> None:
+    for number in (1, 2):
+        checkpoint = read.read_file(site.packed(number), site.channel).checkpoint
+        assert checkpoint is not None
+        log.compare(checkpoint)
+    assert log.findings == []
+
+
+def documented() -> Iterator[tuple[str, set[str]]]:
+    """Words that ledger.md lists: fields of an entry, events, outcomes."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "format" / "ledger.md").read_text()
+    table = text[text.index("## Entry") : text.index("Texts from outside")]
+    rows = [row for row in table.splitlines() if row.startswith("| `")]
+    yield "fields", {word for row in rows for word in re.findall(r"`([a-z_]+)`", row)}
+    yield "outcomes", set(re.findall(r"`([a-z]+)`", next(row for row in rows if row.startswith("| `outcome`"))))
+    yield "events", set(re.findall(r"`([a-z-]+)`", text[text.index("Events: ") : text.index("A reader keeps others")]))
+
+
+def test_entries_have_the_fields_and_words_that_the_document_lists(site: Site, log: ledger.Ledger) -> None:
+    words = dict(documented())
+    events = []
+    for data in log.entries:
+        entry = ledger.read_entry(data)
+        assert set(entry) <= words["fields"]
+        assert entry["outcome"] in words["outcomes"]
+        assert entry["event"] in words["events"]
+        events.append(entry["event"])
+    assert {"init", "collect", "pack", "sign", "write", "read-back", "send"} <= set(events)
+
+
+def test_the_command_line_prints_names_and_refuses_another_pin(site: Site) -> None:
+    command = [sys.executable, str(Path(read.__file__)), str(site.packed(1)), "--pin"]
+    done = subprocess.run([*command, site.channel], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "artifact files/my-docs files sha256:" in done.stdout
+    done = subprocess.run([*command, "11" * 32], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("refused, T-40")
