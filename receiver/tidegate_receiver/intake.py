@@ -4,6 +4,7 @@ A fault of one bundle never keeps another from being received; what concerns thi
 state) is raised. Every look at a medium is an entry, with what else lies on it; every bundle's outcome is one more.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -51,9 +52,10 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
         raise nothing_error(folder, contents)
     outcomes: list[ReceiveOutcome] = []
     bundles: dict[str, list[Volume]] = {}
+    chains = _follow_preambles(workspace, contents.volumes, medium, options)
     for found in contents.volumes:
         try:
-            volume = _verify_volume(workspace, found, medium, options)
+            volume = _verify_volume(workspace, found, chains, medium, options)
         except (RefusedError, MediaError, TrustError) as error:
             outcomes.append(_refuse_volume(workspace, medium, error, options))
             continue
@@ -90,12 +92,37 @@ def _in_order(bundles: Mapping[str, list[Volume]]) -> Iterable[tuple[Volume, ...
 # --- who speaks -------------------------------------------------------------------------------
 
 
-def _verify_volume(workspace: Workspace, found: FoundVolume, medium: Medium, options: ReceiveOptions) -> Volume:
-    """Walk the preamble, keep its newest root, then verify and read the announcement."""
+def _follow_preambles(
+    workspace: Workspace, volumes: Iterable[FoundVolume], medium: Medium, options: ReceiveOptions
+) -> dict[str, Chain]:
+    """The pinned chains by channel id, with all that the medium brings.
+
+    Before any announcement is judged: a key that one volume's root revokes must not count for the volume before it.
+    """
     chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
+    for found in volumes:
+        with contextlib.suppress(RefusedError, MediaError, TrustError):  # told when the volume itself is judged
+            _follow_preamble(workspace, found, chains, medium, options)
+    return chains
+
+
+def _follow_preamble(
+    workspace: Workspace, found: FoundVolume, chains: dict[str, Chain], medium: Medium, options: ReceiveOptions
+) -> Chain:
+    """Walk one preamble and keep its newest root, here and in `chains`."""
     chain = walk_preamble(found.preamble, found.frame.key_id, chains)
-    if chain is not chains[chain.channel_id] and not options.dry_run:
-        chain = _advance_root(workspace, chain, medium)
+    if chain is not chains[chain.channel_id]:
+        if not options.dry_run:
+            chain = _advance_root(workspace, chain, medium)
+        chains[chain.channel_id] = chain
+    return chain
+
+
+def _verify_volume(
+    workspace: Workspace, found: FoundVolume, chains: dict[str, Chain], medium: Medium, options: ReceiveOptions
+) -> Volume:
+    """Verify and read the announcement, by the newest root that is known."""
+    chain = _follow_preamble(workspace, found, chains, medium, options)
     with workspace.state.reading() as tx:
         known = read_known_time(tx, workspace.settings)
     others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
