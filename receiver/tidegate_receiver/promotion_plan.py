@@ -1,6 +1,7 @@
 """Everything about a load that can be found wrong before anything is changed.
 
-    release? ─► papers ─► required content ─► names that stay ─► places free ─► graphs whole ─► target would take it
+    papers ─► release? ─► still trusted? ─► required content ─► names that stay ─► places free ─► graphs whole
+    ─► target would take it
 
 A dry run ends here.
 """
@@ -8,21 +9,27 @@ A dry run ends here.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tidegate.bundle.cover import find_signatures, parse_cover
+from tidegate.bundle.manifest import Manifest
+from tidegate.bundle.papers import COVER_FILE
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
-from tidegate.errors import LoadError, NameTakenError, RequiredMissingError, UsageError
+from tidegate.errors import ChannelUnknownError, LoadError, NameTakenError, RequiredMissingError, UsageError
 from tidegate.names import bundle_name
 from tidegate.registry.reference import place_of
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
 from tidegate.state.channels import ChannelRow, list_channels
 from tidegate.state.db import Transaction
 from tidegate.state.names import NameOutcome, NameRow, judge_name, list_names
+from tidegate.trust.checks import check_root_time, verify_manifest
 from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import Loader, LoadItem
 from tidegate_receiver.loaders.targets import open_loader
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
 from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.records import read_known_time
 from tidegate_receiver.release import Permission, Releaser, check_release
+from tidegate_receiver.verification import History, judge_manifest
 
 _HINTS = {
     BundleState.RECEIVING: "it is still being received",
@@ -69,6 +76,8 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     quarantine = QuarantinedBundle(workspace.folder("quarantine") / row.bundle_id)
     papers = read_papers(quarantine)
     permission = check_release(workspace.settings, papers.manifest.channel_name, releaser, row.name)
+    if row.state is BundleState.QUARANTINED:
+        _check_standing(workspace, quarantine, papers.manifest)
     source = LayeredSource(quarantine.layout, workspace.depot)
     items = items_of(papers.manifest)
     with workspace.state.reading() as tx:
@@ -81,6 +90,25 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     if loader is not None:
         loader.check(wanted)
     return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader)
+
+
+def _check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifest: Manifest) -> None:
+    """Whether the bundle would be taken today: months may lie between quarantine and promotion.
+
+    A key that was revoked meanwhile, a channel that was unpinned, narrower limits, a new epoch and an expiry count here
+    too. Raises the errors of receiving. What was promoted before stays.
+    """
+    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
+    chain = chains.pop(manifest.channel, None)
+    if chain is None:
+        raise ChannelUnknownError(f"bundle {manifest.name}: channel {manifest.channel_name} is not pinned any more")
+    with workspace.state.reading() as tx:
+        known = read_known_time(tx, workspace.settings)
+    check_root_time(chain.newest, known or 0)
+    detached = find_signatures(parse_cover(quarantine.paper(COVER_FILE)))
+    verify_manifest(detached, quarantine.manifest_bytes(), chain, others=chains.values())
+    history = History(site=workspace.settings.sites[0], known_time=known)
+    judge_manifest(manifest, quarantine.bundle_id, chain, workspace.trust.site_root(), history)
 
 
 def _kept_names(tx: Transaction, row: BundleRow, items: Iterable[LoadItem]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from bad_registry import BadRegistry, bad_registry
 from content import add_files, add_image, tar_of
-from quarantined import high_side, quarantine
+from quarantined import CHANNEL, high_side, quarantine
+from receiver_world import CREATED, LowSide
 
 from tidegate.config import ChannelSettings, Release
 from tidegate.depot.graph import walk
@@ -22,9 +23,14 @@ from tidegate.errors import (
     BlobMissingError,
     BundleUnknownError,
     BusyError,
+    ChannelUnknownError,
     DigestError,
     DiskFullError,
+    EpochError,
+    ExpiredError,
+    KeyRevokedError,
     LedgerError,
+    LimitError,
     LoadError,
     NameTakenError,
     NotReleasedError,
@@ -38,12 +44,16 @@ from tidegate.errors import (
 from tidegate.ledger.entries import RecordedEntry, read_entry
 from tidegate.state.bundles import BundleState, get_bundle, set_bundle_state
 from tidegate.state.jobs import list_jobs
+from tidegate.state.meta import raise_floor
 from tidegate.state.names import get_name
+from tidegate.trust.payload import Limits
+from tidegate.trust.rotation import revoke_key
 from tidegate.workspace import Workspace
 from tidegate_receiver.promotion import load
 from tidegate_receiver.release import Releaser
 from tidegate_receiver.stages import find_stage, list_stages
 
+NAME = f"{CHANNEL[:4]}-0001"
 APP = "localhost:5000/app:1"
 DOCS = "files/docs"
 
@@ -90,7 +100,7 @@ def stage(high: Workspace) -> Depot:
 def test_load_brings_a_bundle_to_depot_and_stage(high: Workspace, low: Depot) -> None:
     wanted = artifacts(low)
     bundle_id = quarantine(high, low, wanted)
-    report = load(high, "7f3a-0001")
+    report = load(high, NAME)
     assert (report.promoted, report.nothing_to_do, report.target) == (True, False, None)
     assert [(item.place, item.digest) for item in report.items] == [
         ("files/docs:latest", wanted[DOCS].digest),
@@ -234,7 +244,7 @@ def test_load_by_rule_needs_an_automatic_channel(high: Workspace, low: Depot) ->
 
 def test_load_of_an_unknown_bundle_is_named(high: Workspace) -> None:
     with pytest.raises(BundleUnknownError):
-        load(high, "7f3a-0009")
+        load(high, f"{CHANNEL[:4]}-0009")
     with pytest.raises(StageUnknownError):
         find_stage(high)
 
@@ -253,9 +263,9 @@ def test_load_names_the_bundle_to_load_first(high: Workspace, low: Depot) -> Non
     quarantine(high, low, first)
     shared = {blob.digest for blob in walk(low, first[APP])} & {blob.digest for blob in walk(low, second[APP])}
     quarantine(high, low, second, sequence=2, left_out=dict.fromkeys(shared, 1))
-    with pytest.raises(RequiredMissingError, match=r"7f3a-0001 \(quarantined\)") as caught:
+    with pytest.raises(RequiredMissingError, match=rf"{NAME} \(quarantined\)") as caught:
         load(high, "2")
-    assert "tidegate load 7f3a-0001" in caught.value.hint
+    assert f"tidegate load {NAME}" in caught.value.hint
     assert events(high) == [("load-failed", "failed")]
     load(high, "1")
     load(high, "2")
@@ -288,6 +298,60 @@ def test_load_refuses_papers_that_changed_in_quarantine(high: Workspace, low: De
         load(high, "1")
 
 
+def test_load_refuses_a_bundle_whose_key_was_revoked_after_it_was_received(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    side = LowSide("plant")
+    thief = side.keys["release"].key_id
+    side.add_release_key("new", "eve")
+    side.chain = revoke_key(side.chain, thief, [side.keys["root"]], CREATED)
+    high.trust.advance(side.chain)
+    with pytest.raises(KeyRevokedError):
+        load(high, bundle_id)
+    assert state_of(high, bundle_id) is BundleState.QUARANTINED
+    assert events(high) == [("load-failed", "failed")]
+    assert list(high.depot.digests()) == []
+
+
+def test_load_refuses_a_bundle_of_a_channel_that_was_unpinned(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    high.trust.remove("plant", high.signer("root"))
+    with pytest.raises(ChannelUnknownError, match="not pinned any more"):
+        load(high, bundle_id)
+
+
+def test_load_refuses_what_the_sites_limits_exclude_by_now(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    high.trust.pin(LowSide("plant").chain, high.signer("root"), limits=Limits(kinds=("files",)))
+    with pytest.raises(LimitError):
+        load(high, bundle_id)
+
+
+def test_load_refuses_a_bundle_of_an_older_epoch(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    side = LowSide("plant")
+    side.rotate(epoch=2)
+    high.trust.advance(side.chain)
+    with pytest.raises(EpochError):
+        load(high, bundle_id)
+
+
+def test_load_refuses_a_bundle_that_expired_in_quarantine(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low), expires="2026-02-01T00:00:00Z")
+    with high.state.transaction() as tx:
+        raise_floor(tx, created=CREATED)
+    with pytest.raises(ExpiredError):
+        load(high, bundle_id)
+
+
+def test_load_puts_a_promoted_bundle_back_whatever_became_of_its_key(high: Workspace, low: Depot) -> None:
+    bundle_id = quarantine(high, low, artifacts(low))
+    load(high, bundle_id)
+    high.trust.remove("plant", high.signer("root"))
+    stage(high).remove_reference("app:1")
+    assert load(high, bundle_id).items
+    assert "app:1" in stage(high).references()
+
+
 def test_load_refuses_an_artifact_that_is_not_whole(high: Workspace, low: Depot) -> None:
     bundle_id = quarantine(high, low, artifacts(low))
     layout = Depot(high.folder("quarantine") / bundle_id, create=False)
@@ -307,10 +371,10 @@ def test_load_refuses_two_artifacts_with_one_place(high: Workspace, low: Depot) 
 
 def test_load_refuses_the_place_of_another_channels_artifact(high: Workspace, low: Depot) -> None:
     quarantine(high, low, artifacts(low, b"one"))
-    load(high, "7f3a-0001")
-    quarantine(high, low, artifacts(low, b"two"), channel="a" * 64, channel_name="office")
+    load(high, NAME)
+    other = quarantine(high, low, artifacts(low, b"two"), channel_name="office")
     with pytest.raises(NameTakenError, match="of channel plant"):
-        load(high, "aaaa-0001")
+        load(high, other)
 
 
 def test_load_does_nothing_that_cannot_be_recorded(high: Workspace, low: Depot) -> None:
@@ -359,7 +423,7 @@ def test_load_of_a_late_bundle_moves_no_name_back(high: Workspace, low: Depot, t
     assert stage(high).references() == {"app:1": new[APP], "files/docs:latest": new[DOCS], "extra:1": extra}
     assert high.depot.check_blob(old[APP].digest) == old[APP].size, "its content is taken"
     with high.state.reading() as tx:
-        name = get_name(tx, "7f3a" + "0" * 60, APP)
+        name = get_name(tx, CHANNEL, APP)
     assert name is not None
     assert (name.sequence, name.digest) == (2, new[APP].digest)
 
@@ -380,6 +444,8 @@ def test_load_of_a_newer_bundle_moves_names_on(high: Workspace, low: Depot) -> N
 
 _KILLED = """
 import os, signal, sys
+from tidegate.trust.payload import Limits
+from tidegate.trust.rotation import revoke_key
 from tidegate.workspace import Workspace
 from tidegate_receiver.promotion import load
 count, limit = 0, int(sys.argv[2])
@@ -457,7 +523,7 @@ def test_the_report_of_a_load_is_in_the_entries(high: Workspace, low: Depot) -> 
     entry = ledger(high)[-1].fields
     assert entry is not None
     assert entry["bundle"] == bundle_id
-    assert entry["bundle_name"] == "7f3a-0001"
+    assert entry["bundle_name"] == NAME
     assert entry["policy_digest"].startswith("sha256:")
     assert {target["place"]: target["digest"] for target in entry["targets"]} == {
         "default/app:1": wanted[APP].digest,

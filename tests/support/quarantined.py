@@ -5,9 +5,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from receiver_world import LowSide
 
+from tidegate.bundle.cover import build_cover, signatures_piece
 from tidegate.bundle.manifest import Artifact, Compressor, Manifest, build_manifest
-from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
+from tidegate.bundle.papers import COVER_FILE, MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import BLOB, CHUNK, REQUIRED, SEGMENT, Tables, as_bytes
 from tidegate.canonical import to_builtins
 from tidegate.config import Role
@@ -18,9 +20,11 @@ from tidegate.initialisation import initialise
 from tidegate.names import hex_of
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.state.channels import ensure_channel
+from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached
 from tidegate.workspace import Workspace
 
-CHANNEL = "7f3a" + "0" * 60
+#: the id of the channel ``plant``; its keys are the same in every run
+CHANNEL = LowSide("plant").chain.channel_id
 _MIB = 1 << 20
 
 
@@ -37,14 +41,20 @@ def quarantine(
     *,
     sequence: int = 1,
     left_out: Mapping[str, int] | None = None,
-    channel: str = CHANNEL,
     channel_name: str = "plant",
+    expires: str | None = None,
 ) -> str:
-    """Put a bundle of `artifacts` (by name, graphs in `source`) into quarantine; gives its bundle_id.
+    """Put a bundle of `artifacts` (by name, graphs in `source`) into quarantine, of a channel that is pinned.
+
+    Gives its bundle_id.
 
     `left_out` are digests that the bundle builds on, with the number of the bundle that carried them.
     """
     left_out = left_out or {}
+    low = LowSide(channel_name)
+    channel = low.chain.channel_id
+    if workspace.trust.get(channel) is None:
+        workspace.trust.pin(low.chain, workspace.signer("root"))
     blobs = {blob.digest: blob for root in artifacts.values() for blob in walk(source, root)}
     brought = sorted((hex_of(digest), blob.size) for digest, blob in blobs.items() if digest not in left_out)
     required = sorted((hex_of(d), blobs[d].size, number) for d, number in left_out.items() if d in blobs)
@@ -66,6 +76,7 @@ def quarantine(
         tables=tables.entries(),
         artifacts=tuple(_artifact(name, artifacts[name]) for name in sorted(artifacts, key=str.encode)),
         removed=(),
+        expires=expires,
     )
     data = build_manifest(manifest)
     bundle_id = sha256(data).hexdigest()
@@ -76,6 +87,8 @@ def quarantine(
             commit.adopt(source.blob_path(f"sha256:{digest}"), f"sha256:{digest}", share=False)
     (folder / "bundle").mkdir()
     (folder / "bundle" / MANIFEST_FILE).write_bytes(data)
+    envelope = sign_detached(data, MANIFEST_TYPE, [low.keys["release"]])
+    (folder / "bundle" / COVER_FILE).write_bytes(build_cover([signatures_piece(envelope)]))
     (folder / "bundle" / TABLES_FILE).write_bytes(b"".join(bytes(as_bytes(table)) for table in tables.all()))
     with workspace.state.transaction() as tx:
         ensure_channel(tx, channel, channel_name, 1)
