@@ -104,13 +104,15 @@ def read_manifest(data: bytes) -> dict[str, Any]:
         "created": is_time,
         "audience": is_list(is_name, 1, 1024),
         "base": is_list(is_hex(32), 0, 65536),
-        "compressor": lambda value: isinstance(value, dict) and {"name", "version", "level"} <= set(value),
+        "compressor": lambda value: isinstance(value, dict),
         "chunk_digest": lambda value: value == "blake3-256",
         "removed": is_list(is_line(512, 1), 0, 2**20),
         "artifacts": is_list(lambda item: isinstance(item, dict), 0, 2**20),
     }
     for name, is_right in forms.items():
         field(body, name, is_right, "B-5")
+    for name, of_compressor in (("name", is_line(32)), ("version", is_line(32)), ("level", is_int(-131072, 22))):
+        field(body["compressor"], name, of_compressor, "B-5")
     for name in ("chunks_length", "content_size"):
         field(body, name, is_int(0, LARGEST_CONTENT), "B-10")
     field(body, "classification", is_line(256), "B-5", optional=True)
@@ -134,7 +136,7 @@ def read_manifest(data: bytes) -> dict[str, Any]:
 
 def _check_artifact(artifact: dict[str, Any]) -> None:
     field(artifact, "name", is_line(512, 1), "B-5")
-    field(artifact, "kind", is_line(256, 1), "B-5")
+    field(artifact, "kind", is_line(64, 1), "B-5")
     field(artifact, "media_type", is_line(256, 1), "B-5")
     field(artifact, "digest", lambda value: isinstance(value, str) and bool(_DIGEST.fullmatch(value)), "B-5")
     field(artifact, "size", is_int(0, LARGEST_CONTENT), "B-5")

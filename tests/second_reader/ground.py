@@ -61,6 +61,11 @@ def _no_fraction(text: str) -> int:
     raise ValueError(f"{text} is no integer")
 
 
+def _holds_null(value: object) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(_holds_null(item) for item in inner)
+
+
 def parse(data: bytes, rule: str, what: str) -> Any:
     """Canonical JSON and no other form (README.md)."""
     try:
@@ -68,9 +73,11 @@ def parse(data: bytes, rule: str, what: str) -> Any:
             data.decode("utf-8"), parse_int=_whole, parse_float=_no_fraction, parse_constant=_no_fraction
         )
         same = canonical(value) == data
+        null = _holds_null(value)
     except (ValueError, RecursionError) as error:
         raise RefusedError(rule, f"{what} is no JSON of integers: {error}") from None
     need(same, rule, f"{what} is not canonical")
+    need(not null, rule, f"{what} holds null")
     return value
 
 

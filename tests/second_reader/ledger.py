@@ -198,8 +198,9 @@ class Ledger:
         if len(data) != right:
             self._find("L-24", f"{name}: has {len(data)} bytes")
         differing = [i for i, one in enumerate(own) if data[32 * i : 32 * i + 32] != one]
-        if differing and level == 0 and not good:
-            self._find("L-24", f"entry {256 * number + differing[0]}: was changed, or its hash in {name}")
+        if level == 0 and not good:
+            for i in differing:
+                self._find("L-24", f"entry {256 * number + i}: was changed, or its hash in {name}")
         elif differing:
             self._find("L-24", f"{name}: hash {differing[0]} is another")
 
