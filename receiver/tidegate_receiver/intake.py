@@ -11,8 +11,9 @@ from pathlib import Path
 from tidegate.carrier.found import FoundVolume, MediumContents
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.reader import VolumeReader
-from tidegate.errors import MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
-from tidegate.ledger.entries import Event, Medium, Outcome, entry
+from tidegate.carrier.volume import RUNS_MAX
+from tidegate.errors import LimitError, MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
+from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.media.plugged import medium_for_ledger
 from tidegate.text import printable
 from tidegate.trust.root import Chain
@@ -23,6 +24,11 @@ from tidegate_receiver.records import read_known_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
 __all__ = ["ReceiveOptions", "receive", "receive_medium"]
+
+#: volumes of one bundle that are read on one medium; the runs of all its volumes have the limit of one, RUNS_MAX
+COPIES_MAX = 64
+#: refused volumes with an entry of their own
+REFUSALS_MAX = 16
 
 
 def receive(workspace: Workspace, folder: Path, options: ReceiveOptions | None = None) -> tuple[ReceiveOutcome, ...]:
@@ -53,13 +59,19 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
     outcomes: list[ReceiveOutcome] = []
     bundles: dict[str, list[Volume]] = {}
     chains = _follow_preambles(workspace, contents.volumes, medium, options)
+    refused: list[TidegateError] = []
+    room = RUNS_MAX
     for found in contents.volumes:
         try:
             volume = _verify_volume(workspace, found, chains, medium, options)
+            copies = bundles.setdefault(volume.verified.announcement.bundle_id, [])
+            room -= volume.reader.layout.run_count
+            _check_work(volume, len(copies), room)
         except (RefusedError, MediaError, TrustError) as error:
-            outcomes.append(_refuse_volume(workspace, medium, error, options))
+            refused.append(error)
             continue
-        bundles.setdefault(volume.verified.announcement.bundle_id, []).append(volume)
+        copies.append(volume)
+    outcomes += _refuse_volumes(workspace, medium, refused, options)
     for volumes in _in_order(bundles):
         chain = volumes[0].verified.chain
         others = tuple(item for item in workspace.trust.chains() if item.channel_id != chain.channel_id)
@@ -86,7 +98,7 @@ def _in_order(bundles: Mapping[str, list[Volume]]) -> Iterable[tuple[Volume, ...
         announcement = volumes[0].verified.announcement
         return announcement.channel, announcement.sequence
 
-    return (tuple(volumes) for volumes in sorted(bundles.values(), key=key))
+    return (tuple(volumes) for volumes in sorted(filter(None, bundles.values()), key=key))
 
 
 # --- who speaks -------------------------------------------------------------------------------
@@ -128,6 +140,15 @@ def _verify_volume(
     others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
     verified: VerifiedAnnouncement = verify_frame(found.frame, chain, others, known or 0)
     return Volume(verified, VolumeReader(found, verified.announcement))
+
+
+def _check_work(volume: Volume, copies: int, room: int) -> None:
+    """Each announcement keeps its limits; thousands of them on one medium must not take all memory and time."""
+    name = volume.verified.announcement.name
+    if copies >= COPIES_MAX:
+        raise LimitError(f"bundle {name}: more than {COPIES_MAX} copies on this medium")
+    if room < 0:
+        raise LimitError(f"bundle {name}: the volumes of this medium have more than {RUNS_MAX} runs together")
 
 
 def _advance_root(workspace: Workspace, chain: Chain, medium: Medium) -> Chain:
@@ -178,21 +199,38 @@ def _record_medium(workspace: Workspace, medium: Medium, contents: MediumContent
         tx.queue(made)
 
 
-def _refuse_volume(
-    workspace: Workspace, medium: Medium, error: TidegateError, options: ReceiveOptions
-) -> ReceiveOutcome:
-    """A volume of which not even the announcement can be believed: nothing that it says is written down."""
-    if not options.dry_run:
-        made = entry(
-            Event.MEDIA_REJECTED,
-            subject="medium",
-            step=Event.MEDIA_REJECTED,
-            outcome=Outcome.REFUSED,
-            medium=medium,
-            reason=reason_of(error),
-            detail=error.message,
-        )
+def _refuse_volumes(
+    workspace: Workspace, medium: Medium, errors: list[TidegateError], options: ReceiveOptions
+) -> Iterable[ReceiveOutcome]:
+    """Volumes of which not even the announcement can be believed: nothing that they say is written down.
+
+    The first have an entry and an outcome each, the others one together: a stick of thousands of forged labels must
+    not fill the ledger.
+    """
+    told = errors[:REFUSALS_MAX]
+    more = len(errors) - len(told)
+    made = [_refusal_entry(medium, error) for error in told]
+    if more:
+        told.append(LimitError(f"{more} more volumes were refused, the first of them: {errors[REFUSALS_MAX].message}"))
+        made.append(_refusal_entry(medium, told[-1], counts={"volumes": more}))
+    if made and not options.dry_run:
         with workspace.state.transaction() as tx:
-            tx.queue(made)
-    kind = OutcomeKind.REFUSED if isinstance(error, TrustError) else kind_of(error)
-    return ReceiveOutcome(kind, error=error)
+            for item in made:
+                tx.queue(item)
+    return (
+        ReceiveOutcome(OutcomeKind.REFUSED if isinstance(error, TrustError) else kind_of(error), error=error)
+        for error in told
+    )
+
+
+def _refusal_entry(medium: Medium, error: TidegateError, counts: dict[str, int] | None = None) -> Entry:
+    return entry(
+        Event.MEDIA_REJECTED,
+        subject="medium",
+        step=Event.MEDIA_REJECTED,
+        outcome=Outcome.REFUSED,
+        medium=medium,
+        reason=reason_of(error),
+        detail=error.message,
+        counts=counts,
+    )

@@ -1,16 +1,18 @@
 """Attacks on receiving by somebody who prepares a medium: what its volumes say of each other, how many there are."""
 
+import struct
 from pathlib import Path
 
 import pytest
 from made_bundles import content
-from receiver_world import HighSide, LowSide
+from receiver_world import CREATED, HighSide, LowSide, announced
 
+from tidegate.carrier.announcement import announcement_tag
+from tidegate.carrier.blocks import Label, Place, build_label, preamble_digest
 from tidegate.trust.rotation import revoke_key
 from tidegate_receiver.outcomes import OutcomeKind
 
 BLOBS = [content(1, 60_000)]
-CREATED = 1_772_000_000
 
 
 @pytest.fixture
@@ -41,3 +43,63 @@ def test_a_root_that_revokes_a_key_counts_for_every_volume_of_the_medium_that_br
     outcomes = {outcome.sequence: outcome for outcome in high.receive(stick)}
     assert (outcomes[1].kind, outcomes[1].exit_code) == (OutcomeKind.REFUSED, 34)
     assert outcomes[2].kind is OutcomeKind.RECEIVED
+
+
+def forged_volumes(low: LowSide, folder: Path, count: int) -> None:
+    """Files with a whole label and preamble, each of another announcement that nobody signed."""
+    folder.mkdir(parents=True)
+    preamble = low.chain.to_bytes()
+    for number in range(count):
+        payload = b'{"number":%d}' % number
+        key_id = bytes.fromhex(low.keys["carrier"].key_id)
+        data = struct.pack("<4sHH32s64s", b"TGA1", len(payload), 0, key_id, bytes(64)) + payload
+        digest = preamble_digest(preamble)
+        label = Label(Place.OPENING, announcement_tag(data), 1, 1, 0, 1, len(preamble), digest, data)
+        (folder / f"{number:04d}.TGV").write_bytes(build_label(label) + preamble)
+
+
+def test_a_stick_of_forged_volumes_does_not_fill_the_ledger(low: LowSide, high: HighSide, tmp_path: Path) -> None:
+    forged_volumes(low, tmp_path / "stick/TIDEGATE/0", 200)
+    bundle = low.bundle(BLOBS)
+    low.write(bundle, tmp_path / "stick")
+    before = len(high.entries())
+    outcomes = high.receive(tmp_path / "stick")
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.REFUSED] * 17 + [OutcomeKind.RECEIVED]
+    assert high.holds(bundle, BLOBS)
+    rejected = [item for item in high.entries() if item["event"] == "media-rejected"]
+    assert len(rejected) == 17
+    assert rejected[-1]["counts"] == {"volumes": 184}
+    assert len(high.entries()) - before < 24
+
+
+def test_volumes_whose_layouts_together_are_too_large_are_refused_by_their_limit(
+    low: LowSide, high: HighSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles = [low.bundle([content(number, 60_000)], sequence=number) for number in (1, 2, 3)]
+    for bundle in bundles:
+        low.write(bundle, tmp_path / "stick")
+    runs = len(announced(tmp_path / "stick").spans)  # each is one short group
+    monkeypatch.setattr("tidegate_receiver.intake.RUNS_MAX", 2 * runs)
+    outcomes = high.receive(tmp_path / "stick")
+    assert sorted((outcome.kind, outcome.exit_code) for outcome in outcomes) == [
+        (OutcomeKind.RECEIVED, 0),
+        (OutcomeKind.RECEIVED, 0),
+        (OutcomeKind.REFUSED, 45),
+    ]
+
+
+def test_copies_of_one_bundle_beyond_the_limit_are_not_read(
+    low: LowSide, high: HighSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = low.bundle(BLOBS)
+    for number in range(4):
+        low.write(bundle, tmp_path / str(number))
+        target = tmp_path / "stick/TIDEGATE" / str(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        next((tmp_path / str(number) / "TIDEGATE").iterdir()).rename(target)
+    monkeypatch.setattr("tidegate_receiver.intake.COPIES_MAX", 3)
+    outcomes = high.receive(tmp_path / "stick")
+    assert [(outcome.kind, outcome.exit_code) for outcome in outcomes] == [
+        (OutcomeKind.REFUSED, 45),
+        (OutcomeKind.RECEIVED, 0),
+    ]
