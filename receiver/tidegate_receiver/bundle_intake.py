@@ -33,6 +33,7 @@ from tidegate.errors import (
 from tidegate.ledger.entries import Medium
 from tidegate.report import ProgressCallback
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles
+from tidegate.state.db import Transaction
 from tidegate.trust.root import Chain
 from tidegate.units import MIB, format_bytes
 from tidegate.workspace import Workspace
@@ -128,6 +129,8 @@ class BundleIntake:
 
     def _receive_locked(self) -> ReceiveOutcome:
         try:
+            if self._is_whole_already():  # by another command, between the first look and our lock
+                return self._duplicate()
             return self._receive()
         except (RefusedError, MediaError, StateError) as error:
             outcome = self._fail(error)
@@ -152,6 +155,7 @@ class BundleIntake:
         if not self.target.is_dir():
             self._check_room(manifest.content_size)
             with self.workspace.state.transaction() as tx:
+                self._judge(tx, manifest)  # again: another command may have taken the number just now
                 record_begin(tx, self.subject)
             self._fill(tables)
         lay_down(self.spool, self.target, manifest, head, self.announcement.manifest_length)
@@ -182,17 +186,20 @@ class BundleIntake:
         head = self._read_head()
         cover, signed = self._verify_signatures(bytes(head[: self.announcement.manifest_length]))
         self.subject = with_manifest(self.subject, signed)
-        with self.workspace.state.reading() as tx:
-            history = read_history(tx, self.announcement, self.settings)
-        site = self.workspace.trust.site_root()
         manifest = signed.manifest
-        self.judgement = judge_manifest(manifest, self.announcement.bundle_id, self.verified.chain, site, history)
+        with self.workspace.state.reading() as tx:
+            self._judge(tx, manifest)
         tables = verify_tables(head, self.verified, manifest)
         self.needs = self._find_needs(tables)
         if not self.options.dry_run:
             head = self._store_papers(cover, head)
             tables = verify_tables(head, self.verified, manifest)
         return tables, head, manifest
+
+    def _judge(self, tx: Transaction, manifest: Manifest) -> None:
+        history = read_history(tx, self.announcement, self.settings)
+        site = self.workspace.trust.site_root()
+        self.judgement = judge_manifest(manifest, self.announcement.bundle_id, self.verified.chain, site, history)
 
     def _verify_signatures(self, manifest_bytes: bytes) -> tuple[bytes, VerifiedManifest]:
         """The first cover whose signatures hold for the manifest; covers differ from copy to copy, and one may lie."""

@@ -1,7 +1,9 @@
 """Attacks on receiving by somebody who prepares a medium: what its volumes say of each other, how many there are."""
 
+import contextlib
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_bundles import content
@@ -9,8 +11,11 @@ from receiver_world import CREATED, HighSide, LowSide, announced
 
 from tidegate.carrier.announcement import announcement_tag
 from tidegate.carrier.blocks import Label, Place, build_label, preamble_digest
+from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.trust.rotation import revoke_key
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.bundle_intake import BundleIntake
+from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.spool import Spool
 
 BLOBS = [content(1, 60_000)]
 
@@ -103,3 +108,56 @@ def test_copies_of_one_bundle_beyond_the_limit_are_not_read(
         (OutcomeKind.REFUSED, 45),
         (OutcomeKind.RECEIVED, 0),
     ]
+
+
+# --- two commands at once ---------------------------------------------------------------------
+
+
+def test_a_bundle_that_another_command_took_meanwhile_is_a_duplicate(
+    low: LowSide, high: HighSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = low.bundle(BLOBS)
+    low.write(bundle, tmp_path / "stick")
+    real = Spool.locked
+    others: list[ReceiveOutcome | None] = []
+
+    def late(spool: Spool) -> contextlib.AbstractContextManager[None]:
+        """The other command has the whole of its time between our first look and our lock, and its bundle is loaded."""
+        if not others:
+            others.append(None)
+            others[0] = high.receive_one(tmp_path / "stick")
+            workspace = high.workspace()
+            with workspace.state.transaction() as tx:
+                set_bundle_state(tx, bundle.bundle_id, BundleState.LOADED)
+            workspace.state.close()
+        return real(spool)
+
+    monkeypatch.setattr(Spool, "locked", late)
+    assert high.receive_one(tmp_path / "stick").kind is OutcomeKind.DUPLICATE
+    assert high.state_of(bundle) == "loaded"
+    assert high.events().count("receive") == 1
+
+
+def test_two_bundles_of_one_number_that_come_at_once_are_a_fork(
+    low: LowSide, high: HighSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (low.bundle([content(number, 60_000)], sequence=7) for number in (1, 2))
+    low.write(one, tmp_path / "one")
+    low.write(two, tmp_path / "two")
+    real = BundleIntake._verify_head
+    others: list[ReceiveOutcome | None] = []
+
+    def slow(intake: BundleIntake) -> Any:
+        verified = real(intake)
+        if not others:
+            others.append(None)
+            others[0] = high.receive_one(tmp_path / "two")
+        return verified
+
+    monkeypatch.setattr(BundleIntake, "_verify_head", slow)
+    outcome = high.receive_one(tmp_path / "one")
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.REFUSED, 40)
+    assert others[0] is not None
+    assert others[0].kind is OutcomeKind.RECEIVED
+    assert (high.state_of(one), high.state_of(two)) == ("refused", "quarantined")
+    assert "fork/fork" in high.events()
