@@ -88,6 +88,7 @@ def read_volume(volume: media.Volume, pin: str | None = None) -> Read:
     trust.verify_announcement(chain.newest, *announcements.read_frame(volume.announcement))
     announced = announcements.parse_announcement(volume.announcement)
     body = announced.body
+    need(body["carrier"] == "media", "M-13", "a medium with the announcement of a stream")
     need((body["channel"], body["epoch"]) == (chain.id, chain.newest.epoch), "T-43", "another channel or epoch")
     read = check(chain, volume.parts(announced), body["manifest_length"])
     said = (body["bundle_id"], body["sequence"])
