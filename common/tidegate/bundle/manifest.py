@@ -28,6 +28,7 @@ BLOBS_MAX = 2**22
 SEGMENTS_MAX = 2**23
 CHUNKS_MAX = 2**24
 REQUIRED_MAX = 2**22
+VOID_MAX = 1024  # the window of numbers that may still come
 
 # One line of text: no control characters, and none that turn the direction of what a terminal shows.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*\Z"
@@ -77,6 +78,15 @@ class BundleReference:
 
 
 @dataclass(frozen=True, slots=True)
+class VoidNumber:
+    """A number that will not come, and the bundle that had it; with a reason that bundle was withdrawn."""
+
+    sequence: Positive
+    bundle_id: Hex64
+    reason: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A thing somebody asked for: its name, and the root blob of its graph."""
 
@@ -113,6 +123,7 @@ class Manifest:
     previous: BundleReference | None = None
     expires: Time | None = None
     classification: Text | None = None
+    void: Annotated[tuple[VoidNumber, ...], Meta(min_length=1, max_length=VOID_MAX)] | None = None
 
     @property
     def name(self) -> str:
@@ -169,6 +180,11 @@ def _check_order(manifest: Manifest) -> None:
     for before, after in pairwise(names):
         if before >= after:
             raise FormatError(f"manifest: artifact {after.decode()!r} does not follow {before.decode()!r} (B-8)")
+    for first, second in pairwise(manifest.void or ()):
+        if first.sequence >= second.sequence:
+            raise FormatError(f"manifest: void number {second.sequence} does not follow {first.sequence} (B-26)")
+    if any(item.sequence == manifest.sequence for item in manifest.void or ()):
+        raise FormatError(f"manifest: bundle {manifest.sequence} is void by itself (B-26)")
     if manifest.previous is not None and manifest.previous.sequence >= manifest.sequence:
         raise FormatError(f"manifest: previous is bundle {manifest.previous.sequence}, this is {manifest.sequence}")
 
