@@ -483,6 +483,14 @@ def test_a_volume_without_its_labels_is_found_by_an_index_block(site: Site, tmp_
     assert found.blobs == read.read_file(site.packed(1), site.channel).blobs
 
 
+def test_the_preamble_at_the_end_serves_when_the_first_one_and_all_labels_are_destroyed(
+    site: Site, tmp_path: Path
+) -> None:
+    size = site.volume(1).stat().st_size
+    (found,) = read.read_medium(damaged(site, tmp_path / "medium", [0, 4096, size - 4096]), site.channel)
+    assert found.blobs == read.read_file(site.packed(1), site.channel).blobs
+
+
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
 
