@@ -15,7 +15,7 @@ from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.jobs import JobState, begin_job, end_job, find_job
 from tidegate.state.meta import FLOOR_STEP_SECONDS, floor, known_time, raise_floor
-from tidegate.state.names import list_names
+from tidegate.state.names import begin_epoch, list_names
 from tidegate_receiver.outcomes import event_of, reason_of
 from tidegate_receiver.reassembly import FillReport
 from tidegate_receiver.verification import History, Judgement, VerifiedAnnouncement, VerifiedManifest
@@ -173,6 +173,9 @@ def record_received(
     assert signed is not None
     manifest = signed.manifest
     put_bundle(tx, make_row(subject, BundleState.QUARANTINED, detail))
+    before = get_channel(tx, manifest.channel)
+    if before is not None and before.epoch < manifest.epoch:
+        begin_epoch(tx, manifest.channel)
     ensure_channel(tx, manifest.channel, manifest.channel_name, manifest.epoch)
     note_sequence(tx, manifest.channel, manifest.sequence)
     raise_floor(tx, created=parse_time(manifest.created))

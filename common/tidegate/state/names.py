@@ -65,6 +65,11 @@ def set_name_if_newer(tx: Transaction, channel_id: str, name: str, sequence: int
     return outcome
 
 
+def begin_epoch(tx: Transaction, channel_id: str) -> None:
+    """High side: the channel counts anew, so any of its bundles may set every name; what they point to stays."""
+    tx.execute("UPDATE names SET sequence = 0 WHERE channel_id = ?", (channel_id,))
+
+
 def set_names(tx: Transaction, channel_id: str, sequence: int, digests: Mapping[str, str]) -> None:
     """Low side: what the newest bundle sets, whatever stood there (a bundle packed again keeps its number)."""
     for name, digest in digests.items():

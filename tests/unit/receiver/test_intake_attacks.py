@@ -12,6 +12,7 @@ from receiver_world import CREATED, HighSide, LowSide, announced
 from tidegate.carrier.announcement import announcement_tag
 from tidegate.carrier.blocks import Label, Place, build_label, preamble_digest
 from tidegate.state.bundles import BundleState, set_bundle_state
+from tidegate.state.names import NameOutcome, set_name_if_newer
 from tidegate.trust.rotation import revoke_key
 from tidegate_receiver.bundle_intake import BundleIntake
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
@@ -161,3 +162,21 @@ def test_two_bundles_of_one_number_that_come_at_once_are_a_fork(
     assert others[0].kind is OutcomeKind.RECEIVED
     assert (high.state_of(one), high.state_of(two)) == ("refused", "quarantined")
     assert "fork/fork" in high.events()
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def test_names_that_an_older_epoch_set_may_move_in_the_new_one(low: LowSide, high: HighSide, tmp_path: Path) -> None:
+    low.write(low.bundle(BLOBS, sequence=500), tmp_path / "old")
+    assert high.receive_one(tmp_path / "old").kind is OutcomeKind.RECEIVED
+    workspace = high.workspace()
+    with workspace.state.transaction() as tx:
+        set_name_if_newer(tx, low.chain.channel_id, "app:1", 500, "sha256:" + "a" * 64)
+    low.rotate(epoch=2)
+    low.write(low.bundle([content(2, 60_000)], sequence=1, epoch=2), tmp_path / "new")
+    assert high.receive_one(tmp_path / "new").kind is OutcomeKind.RECEIVED
+    with workspace.state.transaction() as tx:
+        moved = set_name_if_newer(tx, low.chain.channel_id, "app:1", 1, "sha256:" + "b" * 64)
+    workspace.state.close()
+    assert moved is NameOutcome.MOVED
