@@ -118,6 +118,14 @@ def read_manifest(data: bytes) -> dict[str, Any]:
     field(body, "classification", is_line(256), "B-5", optional=True)
     expires = field(body, "expires", is_time, "B-5", optional=True)
     need(expires is None or expires > body["created"], "B-5", "expires is not later than created")
+    void = field(body, "void", lambda value: isinstance(value, list) and 1 <= len(value) <= 1024, "B-5", optional=True)
+    for item in void or ():
+        need(isinstance(item, dict), "B-5", "void")
+        field(item, "bundle_id", is_hex(32), "B-5")
+        field(item, "sequence", is_int(1), "B-5")
+        field(item, "reason", is_line(256), "B-5", optional=True)
+    voided = [item["sequence"] for item in void or ()]
+    need(voided == sorted(set(voided)) and body["sequence"] not in voided, "B-26", "void")
     previous = field(body, "previous", lambda value: isinstance(value, dict), "B-5", optional=True)
     if previous is not None:
         field(previous, "bundle_id", is_hex(32), "B-5")

@@ -171,6 +171,13 @@ def bad_manifests() -> None:
 
     write_head("b09_root_in_no_table", "FormatError", "B-9", root(digest="sha256:" + "ab" * 32))
     write_head("b09_root_size", "FormatError", "B-9", root(size=7))
+    def void(*numbers: int, **more: object):
+        return manifest(sequence=5, void=[{"sequence": number, "bundle_id": "22" * 32, **more} for number in numbers])
+
+    write_head("ok_void_numbers", "ok", "B-26", void(3, 4, reason="the stick was lost"))
+    write_head("b26_void_unsorted", "FormatError", "B-26", void(4, 3))
+    write_head("b26_void_twice", "FormatError", "B-26", void(3, 3))
+    write_head("b26_void_is_own", "FormatError", "B-26", void(4, 5))
     write_head("b10_count_above_limit", "FormatError", "B-10",
                manifest(tables={n: {"count": 2**24 + 1, "sha256": "00" * 32}
                                 for n in ("blobs", "segments", "chunks", "required")}))  # fmt: skip
