@@ -11,17 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cheroot import wsgi
+from cheroot.server import HeaderReader, HTTPConnection, HTTPRequest
 
 from tidegate.errors import HostError
 from tidegate.units import KIB, MIB
 from tidegate_receiver.serve_api import FileBody, RegistryApp
 from tidegate_receiver.serve_catalog import StageCatalog
-
-if TYPE_CHECKING:
-    from cheroot.server import HTTPRequest
 
 DEFAULT_ADDRESS = ("127.0.0.1", 5000)
 _THREADS = 32  # one a transfer; podman and containerd open three to six each
@@ -29,6 +27,36 @@ _BACKLOG = 64
 _HEADER_MAX_BYTES = 64 * KIB
 _BODY_MAX_BYTES = 1 * MIB  # of a write that is refused anyway: read and dropped, so that the client sees the 405
 _TIMEOUT_SECONDS = 60.0  # of one socket operation; a client that does not read for so long is cut off
+
+
+class _Headers(dict[bytes, bytes]):
+    """The headers of one request, with one plain length at most: other readers before us must see the same end."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name == b"Content-Length" and (name in self or not value.isdigit()):
+            raise ValueError("Malformed Content-Length Header.")
+        super().__setitem__(name, value)
+
+
+class _HeaderReader(HeaderReader):
+    def __call__(self, rfile: Any, hdict: Any | None = None) -> Any:
+        headers = super().__call__(rfile, _Headers())
+        if hdict is not None:
+            hdict.update(headers)
+        return headers
+
+    def _transform_key(self, key_name: bytes) -> bytes:
+        if key_name != key_name.strip():
+            raise ValueError("Blank beside a header's name.")
+        return key_name.title()
+
+
+class _Request(HTTPRequest):
+    header_reader = _HeaderReader()
+
+
+class _Connection(HTTPConnection):
+    RequestHandlerClass = _Request
 
 
 class SendfileGateway(wsgi.Gateway_10):
@@ -66,6 +94,7 @@ class StageServer:
             (host, port), app, numthreads=_THREADS, server_name="tidegate", request_queue_size=64
         )
         self._server.gateway = SendfileGateway
+        self._server.ConnectionClass = _Connection
         self._server.timeout = _TIMEOUT_SECONDS
         self._server.max_request_header_size = _HEADER_MAX_BYTES
         self._server.max_request_body_size = _BODY_MAX_BYTES
