@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidegate.errors import MediaError, RefusedError, StateError, TidegateError
+from tidegate.errors import CarrierFormatError, MediaError, RefusedError, StateError, TidegateError
 from tidegate.ledger.entries import Event, Outcome
 
 
@@ -107,8 +107,8 @@ _EVENTS = {
 
 def kind_of(error: TidegateError) -> OutcomeKind:
     """How a bundle ends that `error` ended."""
-    if isinstance(error, MediaError):
-        return OutcomeKind.INCOMPLETE
+    if isinstance(error, MediaError) and not isinstance(error, CarrierFormatError):
+        return OutcomeKind.INCOMPLETE  # but what is signed and malformed is so in every copy
     return OutcomeKind.FAILED if isinstance(error, StateError) else OutcomeKind.REFUSED
 
 

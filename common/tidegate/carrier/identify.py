@@ -10,7 +10,8 @@ from tidegate.bundle.header import align
 from tidegate.carrier.announcement import AnnouncementFrame, read_announcement_frame
 from tidegate.carrier.blocks import BLOCK_BYTES, INDEX_MAGIC, Label, Place, parse_index, parse_label, preamble_digest
 from tidegate.carrier.positional import aligned_memory, read_views
-from tidegate.errors import CarrierFormatError
+from tidegate.errors import CarrierFormatError, RefusedError
+from tidegate.trust.root import read_chain_id
 from tidegate.units import KIB, MIB
 
 #: looked through for index blocks at both ends of a file whose labels are gone: the first run starts within it
@@ -72,6 +73,23 @@ def _labelled_preamble(fd: int, size: int, label: Label) -> bytes | None:
     return None
 
 
+def _readable_preamble(fd: int, size: int, length: int) -> bytes | None:
+    """The better copy of the preamble, where no label is left to give its digest: one that reads as a chain of roots.
+
+    Whether the chain holds is for whoever verifies it.
+    """
+    places = (BLOCK_BYTES, size - BLOCK_BYTES - align(length))
+    copies = [data for place in places if (data := _read(fd, place, length)) is not None]
+    return next(filter(_reads_as_chain, copies), copies[0] if copies else None)
+
+
+def _reads_as_chain(data: bytes) -> bool:
+    try:
+        return bool(read_chain_id(data))
+    except RefusedError:
+        return False
+
+
 def _identities_by_index(fd: int, size: int) -> Iterator[Identity]:
     for start, end in _probe_ranges(size):
         for offset, block in _blocks(fd, start, end):
@@ -83,8 +101,7 @@ def _identities_by_index(fd: int, size: int) -> Iterator[Identity]:
                 continue
             frame = _frame(index.announcement, index.tag)
             if frame and offset >= BLOCK_BYTES + align(index.preamble_length):
-                # Without a label there is no digest of the preamble; it is a chain of signed roots, checked by itself.
-                preamble = _read(fd, BLOCK_BYTES, index.preamble_length)
+                preamble = _readable_preamble(fd, size, index.preamble_length)
                 yield Identity(frame, index.file_number, index.preamble_length, preamble)
 
 

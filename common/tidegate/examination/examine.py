@@ -191,6 +191,10 @@ def _open_body(cover: bytes, head: bytes, manifest_length: int, expected_id: str
         raise DigestError(f"the manifest's SHA-256 is {found_id}, announced was {expected_id}")
     manifest = parse_manifest(data)
     check_channel(chain, manifest.channel, manifest.epoch, f"bundle {manifest.name}")
+    if manifest.channel_name != chain.newest.name:
+        raise FormatError(
+            f"bundle {manifest.name}: says channel {manifest.channel_name}, its root says {chain.newest.name}"
+        )
     return _Opened(manifest, found_id, signers, join(parse_detached(signatures), data))
 
 

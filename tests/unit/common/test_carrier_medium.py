@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import read_part
 from tidegate.errors import MediaNotFoundError
 from tidegate.text import printable
+from tidegate.trust.keys import FileSigner
+from tidegate.trust.rotation import create_channel_root
 
+ROLES = ("root", "release", "carrier", "ledger")
 BUNDLE = make_bundle(400_000)
 
 
@@ -252,3 +256,14 @@ def test_no_medium_is_an_error_of_its_own(tmp_path: Path) -> None:
 
 def test_an_empty_medium_holds_nothing(tmp_path: Path) -> None:
     assert find_volumes(tmp_path).volumes == ()
+
+
+def test_without_labels_the_copy_of_the_preamble_that_reads_as_a_chain_is_taken(tmp_path: Path) -> None:
+    signers = {role: [FileSigner(bytes([number]) * 32, "ann")] for number, role in enumerate(ROLES)}
+    chain = create_channel_root("plant", ["plant-7"], signers, 1_700_000_000).to_bytes()
+    bundle = replace(BUNDLE, preamble=chain)
+    write_planned(bundle, tmp_path, small_plan(bundle, file_bytes=262144))
+    for path in files_of(tmp_path):
+        zero(path, 0, 4100)  # the opening label, and the beginning of the first copy
+        zero(path, path.stat().st_size - 4096, path.stat().st_size)
+    assert find_volumes(tmp_path).volumes[0].preamble == chain
