@@ -24,18 +24,21 @@ from tidegate.bundle.tables import Tables, as_bytes
 from tidegate.clock import created_time, format_time
 from tidegate.errors import SignatureError, TidegateError, TrustError, UsageError
 from tidegate.files import host_error, locked
+from tidegate.slip.receipt import receipt_of
 from tidegate.state.bundles import BundleRow
 from tidegate.trust.checks import check_limits, verify_manifest
 from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached
 from tidegate.trust.payload import RoleName
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
 from tidegate_sender.packing_chunks import ChunkPipeline
+from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_content import Content, Wanted, gather
 from tidegate_sender.packing_layout import lay_out
 from tidegate_sender.packing_records import (
     Place,
     bundle_row,
     find_place,
+    find_void,
     is_same,
     record_failure,
     record_pack,
@@ -53,6 +56,7 @@ ProgressCallback = Callable[[int, int], None]
 PART_PREFIX = "packing-"
 LOCK_FILE = ".packing.lock"
 DAY_SECONDS = 86400
+NOTHING_AGAIN = Riding()
 
 
 class PackOutcome(StrEnum):
@@ -77,6 +81,8 @@ class PackOptions:
     classification: str | None = None
     #: pack although the newest bundle has the same artifacts
     anyway: bool = False
+    #: bring everything, whatever was confirmed
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,10 @@ class PackReport:
     expires: str | None = None
     #: bundle_id of the unsent bundle whose number this one took
     replaced: str | None = None
+    #: what was sent before, was not confirmed, and rides again
+    again: Riding = NOTHING_AGAIN
+    #: numbers that this bundle says are void
+    void: tuple[int, ...] = ()
     seconds: float = 0.0
 
     @classmethod
@@ -167,15 +177,24 @@ class _Packing:
         signer = self.load_signer()
         content = gather(self.workspace.depot, wanted)
         newest = self.place.newest
-        if newest is not None and not self.options.anyway and is_same(self.workspace, newest, content):
+        void = find_void(self.workspace.state, self.place)
+        is_told = newest is not None and {item.sequence for item in void} <= set(newest.detail.get("voids", ()))
+        if newest is not None and is_told and not self.options.anyway and is_same(self.workspace, newest, content):
             return PackReport.of(self.workspace, newest, PackOutcome.NOTHING)
-        draft = self.draft_manifest(content)
-        selection = self.load_base().split(content.blobs.values())
+        draft = replace(self.draft_manifest(content), void=void or None)
+        selection = self.load_base(draft.audience).split(content.blobs.values())
+        again = riding_again(self.workspace, self.place, selection.brought)
         row = self.write(draft, selection, signer)
         replaced = self.place.replaced
         outcome = PackOutcome.PACKED if replaced is None else PackOutcome.REPLACED
         report = PackReport.of(self.workspace, row, outcome)
-        return replace(report, replaced=replaced.bundle_id if replaced else None, seconds=time.monotonic() - started)
+        return replace(
+            report,
+            replaced=replaced.bundle_id if replaced else None,
+            again=again,
+            void=tuple(item.sequence for item in void),
+            seconds=time.monotonic() - started,
+        )
 
     # --- before anything is written -----------------------------------------------------------
 
@@ -193,9 +212,12 @@ class _Packing:
             raise TrustError(f"{root.label}: {threshold} holders must sign a manifest, and one key is here")
         return signer
 
-    def load_base(self) -> Base:
-        if self.options.since is None:
+    def load_base(self, audience: tuple[str, ...]) -> Base:
+        """Nothing, what a person named, or what all sites of the audience are known to hold."""
+        if self.options.full:
             return NO_BASE
+        if self.options.since is None:
+            return confirmed_base(self.workspace, self.place, audience)
         from tidegate.lookup import resolve_bundle
 
         row = resolve_bundle(self.workspace, self.options.since).row
@@ -254,6 +276,7 @@ class _Packing:
             bundle_id, signers = self.finish_file(writer, manifest, tables, signer)
             path = Path("spool", f"{manifest.name}-{bundle_id[:8]}.tgb")
             row = bundle_row(manifest, bundle_id, path, writer.path.stat().st_size, selection.required_size)
+            row = replace(row, detail={**row.detail, "receipt": self.receipt(bundle_id, tables)})
             final = self.workspace.root / path
             publish_bundle(writer.path, final)
             record_pack(self.workspace, self.place, manifest, row, signers)
@@ -298,6 +321,17 @@ class _Packing:
         cover = build_cover((signatures_piece(envelope), *self.checkpoint_piece()))
         parts = [as_bytes(table) for table in tables.all()]
         return writer.finish(data, parts, cover, self.chain.to_bytes()), signers
+
+    def receipt(self, bundle_id: str, tables: Tables) -> str:
+        """What only the content gives: the code that the high side will show is compared with it."""
+        digests = tables.blobs["sha256"].tobytes()
+        keys = [digests[at : at + 32] for at in range(0, len(digests), 32)]
+        return receipt_of(bundle_id, keys, tables.blobs["size"].tolist(), self.read_blob)
+
+    def read_blob(self, digest: str, offset: int, length: int) -> bytes:
+        with self.workspace.depot.open_blob(digest) as file:
+            file.seek(offset)
+            return file.read(length)
 
     def checkpoint_piece(self) -> tuple[Piece, ...]:
         """The newest checkpoint of the own ledger rides along, so that the high side is its witness."""

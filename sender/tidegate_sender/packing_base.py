@@ -1,8 +1,9 @@
-"""What the high side has already, as far as the person who packs says so: the base of a bundle.
+"""What the high side has already: the base of a bundle, as the person who packs names it.
 
-``--since BUNDLE`` names a base. What it carried, what it built on, and what its own bases carried are left out of the
-new bundle, and each blob that is left out stands in the required table with the number of the bundle that carried it,
-so that nothing hides. A base is read from its ``.tgb``, held to the bundle_id that the state remembers.
+Without a word the base is what return slips confirmed (`packing_confirmed`). ``--since BUNDLE`` names another: what that
+bundle carried, what it built on, and what its own bases carried are left out of the new bundle, and each blob that is
+left out stands in the required table with the number of the bundle that carried it, so that nothing hides. A base is
+read from its ``.tgb``, held to the bundle_id that the state remembers.
 """
 
 from collections import deque
@@ -119,7 +120,7 @@ def _check_base(row: BundleRow, below: int) -> None:
 def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *, is_named: bool) -> tuple[str, ...]:
     """Add what a bundle carried and built on; the ids of its own bases."""
     try:
-        base_ids, tables = _read(workspace, row)
+        base_ids, tables = read_tables(workspace, row)
     except TidegateError:
         if is_named:
             raise
@@ -132,7 +133,8 @@ def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *,
     return base_ids
 
 
-def _read(workspace: "Workspace", row: BundleRow) -> tuple[tuple[str, ...], Tables]:
+def read_tables(workspace: "Workspace", row: BundleRow) -> tuple[tuple[str, ...], Tables]:
+    """The ids of a bundle's bases, and its tables. Raises BundleUnknownError where its file is gone."""
     path = bundle_path(workspace, row)
     if path is None or not path.is_file():
         raise BundleUnknownError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate import canonical
+from tidegate.bundle.manifest import VOID_MAX, VoidNumber
 from tidegate.clock import now, parse_time
 from tidegate.errors import StateError, TidegateError
 from tidegate.ledger.entries import Event, KeyHolder, Outcome, PreviousBundle, entry
@@ -64,6 +65,21 @@ def find_place(state: "State", chain: "Chain") -> Place:
     return Place(chain.channel_id, root.name, root.epoch, sequence, earlier[-1] if earlier else None, newest)
 
 
+def find_void(state: "State", place: Place) -> tuple[VoidNumber, ...]:
+    """The numbers of this epoch that will not come and may still be waited for, rising: the next manifest says so.
+
+    All of the window are told again in each bundle, since the one that told them first may be lost as well.
+    """
+    with state.reading() as tx:
+        rows = list_bundles(tx, channel_id=place.channel_id, states=(BundleState.DISCARDED,))
+    void = [
+        VoidNumber(row.sequence, row.bundle_id, row.detail.get("withdrawn"))
+        for row in rows
+        if row.detail.get("void") and row.detail.get("epoch") == place.epoch and row.sequence != place.sequence
+    ]
+    return tuple(void[-VOID_MAX:])
+
+
 def is_same(workspace: "Workspace", newest: BundleRow, content: "Content") -> bool:
     """Whether `newest` carries the same artifacts under the same names, and is still good for something."""
     carried = {str(item["name"]): (item["digest"], item.get("annotations")) for item in newest.artifacts}
@@ -102,7 +118,7 @@ def record_pack(
         elif replaced.bundle_id != row.bundle_id:
             _discard(tx, replaced, row.bundle_id)
         put_bundle(tx, row)
-        _set_names(tx, place)
+        reset_names(tx, place.channel_id, place.epoch)
         facts = _facts(manifest, row)
         tx.queue(entry(Event.PACK, subject=row.bundle_id, step="pack", **facts, **_sizes(manifest, row)))
         holders = tuple(KeyHolder(signer.holder, signer.key_id) for signer in signers)
@@ -158,6 +174,7 @@ def bundle_row(manifest: "Manifest", bundle_id: str, path: Path, size: int, requ
             "required_size": required_size,
             "audience": list(manifest.audience),
             "base": list(manifest.base),
+            "voids": [item.sequence for item in manifest.void or ()],
         },
     )
 
@@ -190,12 +207,12 @@ def _discard(tx: "Transaction", row: BundleRow, by: str) -> None:
     )
 
 
-def _set_names(tx: "Transaction", place: Place) -> None:
-    """Names from all bundles in order, so that none stays from a bundle that was replaced."""
-    tx.execute("DELETE FROM names WHERE channel_id = ?", (place.channel_id,))
-    for row in _living(tx, place.channel_id, place.epoch):
+def reset_names(tx: "Transaction", channel_id: str, epoch: int) -> None:
+    """Names from all bundles in order, so that none stays from a bundle that was replaced or discarded."""
+    tx.execute("DELETE FROM names WHERE channel_id = ?", (channel_id,))
+    for row in _living(tx, channel_id, epoch):
         digests = {str(item["name"]): str(item["digest"]) for item in row.artifacts}
-        set_names(tx, place.channel_id, row.sequence, digests)
+        set_names(tx, channel_id, row.sequence, digests)
 
 
 def _facts(manifest: "Manifest", row: BundleRow) -> dict[str, Any]:

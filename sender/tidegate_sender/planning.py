@@ -23,6 +23,7 @@ from tidegate_sender.collect.pipeline import ClientFactory
 from tidegate_sender.collect.survey import SurveyedArtifact, survey
 from tidegate_sender.media_plan import estimate_volume
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
+from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_layout import SMALL_BELOW_BYTES
 from tidegate_sender.packing_records import Place, find_place
 
@@ -91,6 +92,8 @@ class Plan:
     new_size: int
     #: what collecting has to bring into the depot first
     missing_size: int
+    #: of what it brings: sent before, and not confirmed
+    again: Riding
     #: files on a medium are not larger than this in all
     volume_bytes: int
     room: Room | None = None
@@ -101,6 +104,7 @@ def plan(
     items: Sequence[Item],
     *,
     since: str | None = None,
+    full: bool = False,
     medium: Path | None = None,
     redundancy: float | None = None,
     client_factory: ClientFactory = RegistryClient,
@@ -110,7 +114,7 @@ def plan(
     What could not be looked at stands in `failures`. Raises UsageError, BundleUnknownError and MediaNotFoundError.
     """
     place = find_place(workspace.state, workspace.trust.own_channel())
-    base = _named_base(workspace, place, since)
+    base = _base(workspace, place, since, full=full)
     newest = _newest_base(workspace, place)
     found = survey(items, _depot(workspace), client_factory=client_factory)
     blobs = _distinct(found.artifacts)
@@ -131,6 +135,7 @@ def plan(
         required_size=selection.required_size,
         new_size=sum(blob.size for blob in newest.split(blobs).brought) + unread,
         missing_size=_missing(workspace, blobs) + unread,
+        again=riding_again(workspace, place, selection.brought),
         volume_bytes=volume_bytes,
         room=_room(medium, volume_bytes) if medium is not None else None,
     )
@@ -158,9 +163,12 @@ class _Sketch:
         raise NotImplementedError("a sketch has no bytes")
 
 
-def _named_base(workspace: "Workspace", place: Place, since: str | None) -> Base:
-    if since is None:
+def _base(workspace: "Workspace", place: Place, since: str | None, *, full: bool) -> Base:
+    if full:
         return NO_BASE
+    if since is None:
+        sites = workspace.settings.sites or workspace.trust.own_channel().newest.sites or ()
+        return confirmed_base(workspace, place, sites)
     from tidegate.lookup import resolve_bundle
 
     row = resolve_bundle(workspace, since).row

@@ -35,6 +35,7 @@ class Event(StrEnum):
     COLLECT = "collect"
     PACK = "pack"
     DISCARD = "discard"
+    WITHDRAW = "withdraw"
     SIGN = "sign"
     WRITE = "write"
     READ_BACK = "read-back"

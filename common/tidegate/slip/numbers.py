@@ -84,3 +84,6 @@ class Numbers:
     def words(self) -> str:
         """For a sentence: ``1 to 190, 192``."""
         return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in self.ranges)
+
+
+NO_NUMBERS = Numbers()

@@ -6,7 +6,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import PartialError
+from tidegate.errors import PartialError, UsageError
 from tidegate.report import Report
 from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("what", metavar="IMAGE|./FOLDER|LIST.yaml...", nargs=-1, required=True)
 @click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these platforms; repeatable.")
 @click.option("--since", metavar="BUNDLE", help="Leave out what this bundle and those it builds on have brought.")
+@click.option("--full", is_flag=True, help="Bring everything, also what slips have confirmed.")
 @click.option(
     "--expires", "expire_days", metavar="DAYS", type=click.IntRange(0), help="Days until it expires; 0: never."
 )
@@ -31,6 +32,7 @@ def command(
     what: tuple[str, ...],
     platforms: tuple[str, ...],
     since: str | None,
+    full: bool,
     expire_days: int | None,
     audience: tuple[str, ...],
     classification: str | None,
@@ -41,16 +43,18 @@ def command(
     from tidegate_sender.collect.arguments import items_from_arguments
     from tidegate_sender.packing import PackOptions
 
+    if full and since is not None:
+        raise UsageError("--full and --since exclude each other")
     workspace = invocation.workspace(Role.LOW)
     items = items_from_arguments(what, platforms=platforms)
     if invocation.dry_run:
-        from tidegate_sender.commands.plan import show_plan
+        from tidegate_sender.commands.plan import Basis, show_plan
 
-        show_plan(invocation.report, workspace, items, since, None)
+        show_plan(invocation.report, workspace, items, Basis(since, full=full), None)
         return
     from tidegate_sender.request import fulfil
 
-    options = PackOptions(since, expire_days, audience or None, classification, anyway)
+    options = PackOptions(since, expire_days, audience or None, classification, anyway, full)
     with invocation.report.progress() as progress:
         done = fulfil(workspace, items, options, progress)
     _report(invocation.report, done)
@@ -76,6 +80,8 @@ def _report(report: Report, done: "RequestReport") -> None:
         "artifacts": packed.artifact_count,
         "required": packed.required_count,
         "replaced": packed.replaced,
+        "again_size": packed.again.size,
+        "void": list(packed.void),
         "failures": [{"what": item.label, "error": item.error.message} for item in failures],
         "collect_seconds": round(done.collect_seconds, 3),
         "pack_seconds": round(packed.seconds, 3),
@@ -89,6 +95,10 @@ def _report(report: Report, done: "RequestReport") -> None:
         text = f"packed {packed.name}: {packed.artifact_count} artifacts, {sizes}, {format_duration(packed.seconds)}"
         if packed.required_count:
             text += f"; builds on {packed.required_count} blobs ({format_bytes(packed.required_size)}) sent before"
+        if packed.again.count:
+            text += f"; {format_bytes(packed.again.size)} ride again, sent before and not confirmed by a slip"
+        if packed.void:
+            text += f"; it tells that {', '.join(map(str, packed.void))} will not come"
         if packed.outcome is PackOutcome.REPLACED:
             text += "; it takes the place of the unsent bundle of this number"
     report.closing(f"{text}; {following}", **values)

@@ -1,6 +1,7 @@
 """``tidegate plan``: what a pack would bring, how large, what is new, and whether it fits; changes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,29 +20,44 @@ if TYPE_CHECKING:
     from tidegate_sender.planning import Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is left out: what slips confirmed, what `since` and its bases brought, or with `full` nothing."""
+
+    since: str | None = None
+    full: bool = False
+
+
 @click.command("plan", short_help="What would be brought: sizes, what is new, does it fit. Changes nothing.")
 @click.argument("what", metavar="IMAGE|./FOLDER|LIST.yaml...", nargs=-1, required=True)
 @click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these platforms; repeatable.")
 @click.option("--since", metavar="BUNDLE", help="Leave out what this bundle and those it builds on have brought.")
+@click.option("--full", is_flag=True, help="Bring everything, also what slips have confirmed.")
 @click.option("--on", "medium", metavar="PATH", type=click.Path(path_type=Path), help="Does it fit this medium?")
 @shared_options()
 def command(
-    invocation: Invocation, what: tuple[str, ...], platforms: tuple[str, ...], since: str | None, medium: Path | None
+    invocation: Invocation,
+    what: tuple[str, ...],
+    platforms: tuple[str, ...],
+    since: str | None,
+    full: bool,
+    medium: Path | None,
 ) -> None:
     """Say what `tidegate pack` with the same words would bring. Images are asked for their manifests only."""
     from tidegate_sender.collect.arguments import items_from_arguments
 
     workspace = invocation.workspace(Role.LOW)
-    show_plan(invocation.report, workspace, items_from_arguments(what, platforms=platforms), since, medium)
+    items = items_from_arguments(what, platforms=platforms)
+    show_plan(invocation.report, workspace, items, Basis(since, full=full), medium)
 
 
 def show_plan(
-    report: Report, workspace: "Workspace", items: "Sequence[Item]", since: str | None, medium: Path | None
+    report: Report, workspace: "Workspace", items: "Sequence[Item]", basis: Basis, medium: Path | None
 ) -> None:
     """Print the plan; raises PartialError where something cannot be had, MediaFullError where it does not fit."""
     from tidegate_sender.planning import plan
 
-    planned = plan(workspace, items, since=since, medium=medium)
+    planned = plan(workspace, items, since=basis.since, full=basis.full, medium=medium)
     _show_table(report, planned)
     for failure in planned.failures:
         report.warn(f"{failure.label}: {printable(failure.error.message, 500)}")
@@ -73,6 +89,8 @@ def _summary(planned: "Plan") -> str:
     ]
     if planned.required_size:
         parts.append(f"{format_bytes(planned.required_size)} are left out, sent before")
+    if planned.again.size:
+        parts.append(f"{format_bytes(planned.again.size)} ride again, sent before and not confirmed by a slip")
     if planned.missing_size:
         parts.append(f"{format_bytes(planned.missing_size)} are to be collected first")
     if planned.replaces:
@@ -104,6 +122,7 @@ def _as_object(planned: "Plan") -> dict[str, object]:
         "required_size": planned.required_size,
         "new_size": planned.new_size,
         "missing_size": planned.missing_size,
+        "again_size": planned.again.size,
         "volume_bytes": planned.volume_bytes,
         "fits": planned.room.fits if planned.room else None,
     }

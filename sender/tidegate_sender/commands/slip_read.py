@@ -1,0 +1,79 @@
+"""``tidegate slip read``: take what the high side printed."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.commands.options import Invocation, shared_options
+from tidegate.config import Role
+from tidegate.errors import SlipMistypedError, UsageError
+from tidegate.files import host_error
+
+if TYPE_CHECKING:
+    from tidegate_sender.slip_reading import SlipReport
+
+INPUT_MAX_BYTES = 4096
+
+
+@click.command("read", short_help="Low side: take a slip or the code of one bundle.")
+@click.argument("what", metavar="TEXT|FILE|-", nargs=-1, required=True)
+@shared_options(writes=True)
+def command(invocation: Invocation, what: tuple[str, ...]) -> None:
+    """Take a slip as it was typed (in quotes), scanned from its QR code, in a FILE, or from standard input (-); or a
+    code like 7f3a-0192-K4PX-9TQW. What it confirms is the base of the next pack."""
+    from tidegate_sender.slip_reading import read_slip
+
+    workspace = invocation.workspace(Role.LOW)
+    done = read_slip(workspace, slip_text(" ".join(what)), dry_run=invocation.dry_run)
+    invocation.report.closing(
+        _summary(done, dry_run=invocation.dry_run),
+        site=done.site,
+        outcome="confirmed" if done.is_new else "nothing",
+        held=str(done.held),
+        missing=str(done.missing),
+        new=str(done.new),
+        missing_numbers=list(done.missing),
+        ledger_size=done.size,
+        dry_run=invocation.dry_run,
+    )
+
+
+def slip_text(what: str) -> str:
+    """The text that is meant: standard input, a file's, or the words themselves."""
+    if what == "-":
+        return _decoded(sys.stdin.buffer.read(INPUT_MAX_BYTES + 1))
+    path = Path(what)
+    try:
+        if len(what) > 255 or not path.is_file():  # 255: no file name on Linux is longer
+            return what
+        with path.open("rb") as file:
+            return _decoded(file.read(INPUT_MAX_BYTES + 1))
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise host_error(error, f"reading {what}") from None
+        raise UsageError("the slip's text has a zero byte") from None
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        raise SlipMistypedError(
+            "the file is no text of a slip",
+            hint="a picture is scanned first: zbarimg --raw FILE | tidegate slip read -",
+        ) from None
+
+
+def _summary(done: "SlipReport", *, dry_run: bool) -> str:
+    if not done.is_new:
+        return f"nothing to do: this was read before; {done.site} holds {done.held.words() or 'nothing'}"
+    would = "would confirm" if dry_run else "confirmed"
+    parts = [f"{done.site} holds {done.held.words() or 'nothing'}; {would} {done.new.words() or 'nothing new'}"]
+    if done.missing:
+        parts.append(f"missing there: {done.missing.words()}: send {'it' if len(done.missing) == 1 else 'them'} again")
+    if done.size:
+        before = f", {done.before} when it was last seen" if done.before else ", seen for the first time"
+        parts.append(f"its ledger has {done.size} entries{before}")
+    return "; ".join([*parts, "nothing was changed" if dry_run else 'next: "tidegate pack …" leaves out what it holds'])

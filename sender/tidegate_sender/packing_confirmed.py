@@ -1,0 +1,82 @@
+"""The base that return slips confirmed: content of the bundles that every site of the audience is known to hold.
+
+Sticks get lost, so what was sent and not confirmed rides again, and is counted, so that `pack` and `plan` can say how
+much that is. A bundle that was voided or withdrawn confirms nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.depot.descriptors import Descriptor
+from tidegate.errors import TidegateError
+from tidegate.names import hex_of
+from tidegate.state.bundles import BundleRow
+from tidegate_sender.packing_base import NO_BASE, Base, Carried, read_tables
+from tidegate_sender.slip_memory import held_by_all
+from tidegate_sender.slip_reading import sent_bundles
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
+    from tidegate_sender.packing_records import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Riding:
+    """Blobs of a new bundle that an earlier one carried, too, which nobody has confirmed. `size` in bytes."""
+
+    count: int = 0
+    size: int = 0
+
+
+def confirmed_base(workspace: "Workspace", place: "Place", sites: Iterable[str]) -> Base:
+    """What all of `sites` hold, as far as slips say so. A bundle whose file is gone adds what later ones tell of it."""
+    with workspace.state.reading() as tx:
+        confirmed = held_by_all(tx, place.channel_id, place.epoch, sites)
+        sent = sent_bundles(tx, place.channel_id, place.epoch)
+    held = {number for number in confirmed if _counts(sent.get(number)) and number < place.sequence}
+    if not held:
+        return NO_BASE
+    blobs: dict[bytes, Carried] = {}
+    for number in sorted(held, reverse=True):
+        _add(blobs, workspace, sent[number], held)
+    return Base(blobs)
+
+
+def riding_again(workspace: "Workspace", place: "Place", brought: Iterable[Descriptor]) -> Riding:
+    """What of `brought` a bundle that was sent carried already."""
+    with workspace.state.reading() as tx:
+        sent = sent_bundles(tx, place.channel_id, place.epoch)
+    wanted = {bytes.fromhex(hex_of(blob.digest)): blob.size for blob in brought}
+    again: set[bytes] = set()
+    for row in sent.values():
+        if _counts(row) and row.sequence < place.sequence:
+            again.update(key for key in _carried(workspace, row) if key in wanted)
+    return Riding(len(again), sum(wanted[key] for key in again))
+
+
+def _counts(row: BundleRow | None) -> bool:
+    return row is not None and not row.detail.get("void")
+
+
+def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, held: set[int]) -> None:
+    """What a held bundle carried, and what it built on, as far as the bundle that carried that is held too."""
+    try:
+        _, tables = read_tables(workspace, row)
+    except TidegateError:
+        return  # what it carried is brought again, or another bundle tells of it
+    own = [row.sequence] * len(tables.blobs)
+    for table, sequences in ((tables.blobs, own), (tables.required, tables.required["sequence"].tolist())):
+        digests = table["sha256"].tobytes()
+        for at, (size, sequence) in enumerate(zip(table["size"].tolist(), sequences, strict=True)):
+            if sequence in held:
+                blobs.setdefault(digests[at * 32 : at * 32 + 32], Carried(size, sequence, row.bundle_id))
+
+
+def _carried(workspace: "Workspace", row: BundleRow) -> Iterable[bytes]:
+    try:
+        _, tables = read_tables(workspace, row)
+    except TidegateError:
+        return ()
+    digests = tables.blobs["sha256"].tobytes()
+    return (digests[at : at + 32] for at in range(0, len(digests), 32))

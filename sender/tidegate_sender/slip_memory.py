@@ -1,0 +1,92 @@
+"""What the low side remembers of the slips of each site: what was confirmed, and the head of the site's ledger.
+
+One value of the state's `meta` for each channel, epoch and site, and one for each site's ledger. The newest slip
+counts in place of the one before; codes add single numbers above what it spoke of.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+from tidegate.errors import StateError
+from tidegate.slip.numbers import NO_NUMBERS, Numbers
+from tidegate.state.db import Transaction
+from tidegate.state.meta import get_meta, set_meta
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What one site is known to hold and to miss."""
+
+    held: Numbers = NO_NUMBERS
+    missing: Numbers = NO_NUMBERS
+    #: confirmed by single codes since the last slip
+    by_code: Numbers = NO_NUMBERS
+
+    @property
+    def all_held(self) -> Numbers:
+        return Numbers.of([*self.held, *self.by_code])
+
+    @property
+    def highest(self) -> int:
+        """The highest number that the last slip spoke of."""
+        return max(self.held.highest, self.missing.highest)
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """The newest head of a site's ledger that was seen: the slip's signed note, and its text as it travelled."""
+
+    key_id: str
+    size: int
+    root: str
+    text: str
+    note: str
+
+
+def get_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str) -> Confirmed:
+    text = get_meta(tx, _confirmed_key(channel_id, epoch, site))
+    if text is None:
+        return Confirmed()
+    try:
+        found = json.loads(text)
+        return Confirmed(*(Numbers.parse(found[name]) for name in ("held", "missing", "by_code")))
+    except (ValueError, KeyError, TypeError):
+        raise StateError(f"what site {site} confirmed is damaged in the state") from None
+
+
+def put_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str, confirmed: Confirmed) -> None:
+    values = {name: str(getattr(confirmed, name)) for name in ("held", "missing", "by_code")}
+    set_meta(tx, _confirmed_key(channel_id, epoch, site), json.dumps(values))
+
+
+def add_code(confirmed: Confirmed, sequence: int) -> Confirmed:
+    return replace(confirmed, by_code=Numbers.of([*confirmed.by_code, sequence]))
+
+
+def held_by_all(tx: Transaction, channel_id: str, epoch: int, sites: Iterable[str]) -> Numbers:
+    """The numbers that every one of `sites` is known to hold; none where there is no site."""
+    held = [set(get_confirmed(tx, channel_id, epoch, site).all_held) for site in sites]
+    return Numbers.of(set.intersection(*held) if held else ())
+
+
+def get_witnessed(tx: Transaction, site: str) -> Witnessed | None:
+    text = get_meta(tx, _witnessed_key(site))
+    if text is None:
+        return None
+    try:
+        return Witnessed(**json.loads(text))
+    except (ValueError, TypeError):
+        raise StateError(f"what was seen of the ledger of site {site} is damaged in the state") from None
+
+
+def put_witnessed(tx: Transaction, site: str, seen: Witnessed) -> None:
+    set_meta(tx, _witnessed_key(site), json.dumps(asdict(seen)))
+
+
+def _confirmed_key(channel_id: str, epoch: int, site: str) -> str:
+    return f"slip.confirmed.{channel_id}.{epoch}.{site}"
+
+
+def _witnessed_key(site: str) -> str:
+    return f"slip.witnessed.{site}"
