@@ -5,16 +5,18 @@ settings decides which ones ``--help`` shows first.
 """
 
 import difflib
+import errno
 import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from tidegate import __version__
-from tidegate.commands.options import Invocation
-from tidegate.errors import TidegateError
+from tidegate.commands.options import Group, Invocation
+from tidegate.errors import HostError, TidegateError, UsageError
 from tidegate.files import host_error
 from tidegate.report import print_error
 
@@ -28,7 +30,7 @@ SECTIONS = (
 )
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Subcommands by entry point, imported when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,16 +43,6 @@ class LazyGroup(click.Group):
         command = point.load()
         assert isinstance(command, click.Command)  # an entry point of ours names nothing else
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in _found_commands() and not name.startswith("-"):
-            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
-            meant = f"; did you mean {close[0]!r}?" if close else '; "tidegate --help" lists them'
-            raise click.UsageError(f"no command {name!r}{meant}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The role's own commands first."""
@@ -129,12 +121,24 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away: no complaint at exit
         return 1
     except OSError as error:
-        ours = host_error(error, "tidegate")
+        ours = _refused_by_host(error)
         print_error(ours, json_lines=json_lines)
         return ours.exit_code
     except Exception as error:  # noqa: BLE001 - the one place that catches everything
         return _unexpected(error, json_lines=json_lines)
     return code if isinstance(code, int) else 0
+
+
+def _refused_by_host(error: OSError) -> TidegateError:
+    """An OSError that no room turned into something of its own: the path first, and who could do it."""
+    name = error.filename
+    if name is None or error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return host_error(error, "writing" if name is None else "this host")
+    hints = {
+        errno.EACCES: f"run it as the user whom {Path(os.fsdecode(name)).parent} belongs to, or name another place",
+        errno.EROFS: "it is mounted read-only: is the medium write-protected?",
+    }
+    return HostError(f"{os.fsdecode(name)}: {error.strerror or error}", hint=hints.get(error.errno or 0))
 
 
 def _unexpected(error: Exception, *, json_lines: bool) -> int:
@@ -150,5 +154,14 @@ def _unexpected(error: Exception, *, json_lines: bool) -> int:
 def _usage_error(error: click.ClickException, *, json_lines: bool) -> int:
     where = getattr(error, "ctx", None)
     hint = f'"{where.command_path} --help" shows what it takes' if where is not None else ""
-    print_error(TidegateError(error.format_message().rstrip("."), hint=hint), json_lines=json_lines)
-    return error.exit_code
+    print_error(UsageError(_usage_message(error), hint=hint), json_lines=json_lines)
+    return UsageError.exit_code
+
+
+def _usage_message(error: click.ClickException) -> str:
+    """Click's message in our form: small initial, no full stop, the one option that was meant."""
+    if isinstance(error, click.NoSuchOption):
+        close = difflib.get_close_matches(error.option_name, error.possibilities or (), n=1)
+        return f"no option {error.option_name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]

@@ -2,11 +2,11 @@
 
 import click
 
-from tidegate.commands.options import Invocation, shared_options
+from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.config import Role, find_root
 
 
-@click.group("init", short_help="Make this host a low side or a high side: settings, keys, ledger.")
+@click.group("init", cls=Group, short_help="Make this host a low side or a high side: settings, keys, ledger.")
 def command() -> None:
     """Make this host one side of the gap: settings, one key per role, root version 1, an empty ledger."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tidegate.commands.options import Invocation, shared_options
+from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.config import Role
 from tidegate.workspace import Workspace
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tidegate.trust.root import Chain
 
 
-@click.group("keys", short_help="The keys of this host; export the pairing file.")
+@click.group("keys", cls=Group, short_help="The keys of this host; export the pairing file.")
 def command() -> None:
     """The keys of this host, and the pairing file for the other side."""
 

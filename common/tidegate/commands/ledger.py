@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from tidegate.commands.options import Invocation, shared_options
+from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.text import printable
 
 
-@click.group("ledger", short_help="What happened on this side: list, verify.")
+@click.group("ledger", cls=Group, short_help="What happened on this side: list, verify.")
 def command() -> None:
     """What happened on this side, and whether the record of it is whole."""
 

@@ -3,6 +3,7 @@
 ``--root``, ``--json`` and ``--quiet`` may stand before or after the command's name.
 """
 
+import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,25 @@ class Invocation:
         from tidegate.workspace import Workspace
 
         return Workspace.find(self.root)
+
+
+class Group(click.Group):
+    """Commands under one name: a wrong or missing one is told in one line, with what was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], names, n=1, cutoff=0.5)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"no command {args[0]!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not self.invoke_without_command:
+            raise click.UsageError(f"{ctx.info_name} needs one of: {', '.join(self.list_commands(ctx))}", ctx)
+        return super().parse_args(ctx, args)
 
 
 def shared_options(*, writes: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

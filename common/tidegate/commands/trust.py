@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from tidegate.commands.options import Invocation, shared_options
+from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import HostError
 
 
-@click.group("trust", short_help="Which channels this side believes: add, list, remove.")
+@click.group("trust", cls=Group, short_help="Which channels this side believes: add, list, remove.")
 def command() -> None:
     """Which channels this side believes."""
 
