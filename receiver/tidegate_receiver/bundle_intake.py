@@ -350,6 +350,7 @@ class BundleIntake:
             signed_by=tuple(signer.holder for signer in signed.signers) if signed else (),
             symbols_missing=self.filled.symbols_missing,
             blocks_mended=self.filled.blocks_mended,
+            files_missing=sum(len(volume.reader.missing_files) for volume in self.volumes),
             chunks_done=self.detail.get("chunks_done", 0),
             chunk_count=self.detail.get("chunks", 0),
             is_late=self.judgement.is_late,

@@ -34,6 +34,8 @@ class ReceiveOutcome:
     signed_by: tuple[str, ...] = ()
     symbols_missing: int = 0
     blocks_mended: int = 0
+    #: files of the volumes at hand that are not on the medium
+    files_missing: int = 0
     chunks_done: int = 0
     chunk_count: int = 0
     #: names that do not move, because a newer bundle set them: the bundle came late
@@ -63,6 +65,7 @@ class ReceiveOutcome:
             "signed_by": list(self.signed_by),
             "damaged_places": self.symbols_missing,
             "blocks_mended": self.blocks_mended,
+            "files_missing": self.files_missing,
             "late_names": list(self.late_names),
             "needs": list(self.needs),
             "seconds": round(self.seconds, 3),

@@ -104,6 +104,9 @@ def _what(outcome: ReceiveOutcome) -> str:
 
 
 def _damage(outcome: ReceiveOutcome) -> str:
+    if outcome.files_missing:
+        files = "file is" if outcome.files_missing == 1 else "files are"
+        return f"{outcome.files_missing} {files} gone from the medium and repaired, nothing of the content missing"
     if not outcome.symbols_missing:
         return "undamaged, nothing missing"
     places = "place" if outcome.symbols_missing == 1 else "places"
