@@ -20,6 +20,7 @@ from tidegate.trust.keys import Signer
 
 NEW_FOLDER = "new"
 _BEGUN = "begun"
+_FOLDER_MODE = 0o755  # whatever the umask allows: nobody else adds files to a log
 SYNC_EACH_MAX = 16  # files; for more one syncfs is cheaper than an fsync for each
 
 Files = Sequence[tuple[str, bytes]]
@@ -95,7 +96,7 @@ def _begin(folder: Path) -> None:
     made. The mark tells: then all is synced first. A power cut leaves only what is on the disk, mark or not.
     """
     new = folder / NEW_FOLDER
-    new.mkdir(exist_ok=True)
+    new.mkdir(_FOLDER_MODE, exist_ok=True)
     left = list(new.iterdir())
     if left:
         sync_filesystem(folder)
@@ -155,7 +156,7 @@ def _publish(folder: Path, files: Files) -> None:
     """Put `files` (path in `folder`, bytes) into place; all of them are on the disk afterwards."""
     sync_each = len(files) <= SYNC_EACH_MAX
     temporaries = [folder / NEW_FOLDER / str(place) for place in range(len(files))]
-    (folder / NEW_FOLDER).mkdir(exist_ok=True)
+    (folder / NEW_FOLDER).mkdir(_FOLDER_MODE, exist_ok=True)
     for temporary, (_, data) in zip(temporaries, files, strict=True):
         _write(temporary, data, sync=sync_each)
     if not sync_each:
@@ -189,5 +190,5 @@ def _make_folders(folder: Path, changed: set[Path]) -> None:
     if folder.is_dir():
         return
     _make_folders(folder.parent, changed)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(_FOLDER_MODE, exist_ok=True)
     changed.add(folder.parent)

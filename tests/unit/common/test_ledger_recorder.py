@@ -58,6 +58,19 @@ def restore(desk: Desk, files: dict[str, bytes]) -> None:
 # --- what a drain writes ------------------------------------------------------------------------
 
 
+def test_nobody_else_may_write_to_the_folders_of_a_log(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        desk = open_desk(tmp_path)
+        desk.queue(3)
+        desk.recorder.drain()
+    finally:
+        os.umask(before)
+    folders = [path for path in desk.folder.rglob("*") if path.is_dir()]
+    assert len(folders) >= 5
+    assert {path.stat().st_mode & 0o022 for path in folders} == {0}
+
+
 def test_drain_without_entries_writes_nothing(desk: Desk) -> None:
     assert desk.recorder.drain() == 0
     assert list(desk.folder.iterdir()) == []
