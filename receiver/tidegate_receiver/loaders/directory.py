@@ -17,11 +17,14 @@ from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UnsafePathError, UsageError
 from tidegate.oci import FILES_TYPE, OCI_LAYER_TAR, TITLE
 from tidegate.registry.reference import check_title
+from tidegate.text import printable
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 from tidegate_receiver.loaders.tars import Member, MemberKind, read_members, stays_inside
 from tidegate_receiver.loaders.tree import WORK_FOLDER, Placed, Tree
 
 IMAGES_FOLDER = "images"
+#: of one artifact: their paths are kept, some 70 bytes each, to find those that are there twice
+MEMBERS_MAX = 2**23
 _LINKS_NAMED = 10  # left-out links that a note names; the rest is counted
 _LAYOUT_PARTS = ("", "blobs", "blobs/sha256", ".incoming", ".lock", "index.json", "oci-layout")
 
@@ -182,7 +185,9 @@ def _check_tree(source: BlobSource, item: LoadItem, artifact: FilesArtifact) -> 
     """No path twice, and nothing below a file or link. Paths are kept as hashes (keyed, 64 bits) to spare memory."""
     leaves: set[int] = set()
     folders: set[int] = set()
-    for member, _ in _members(source, item, artifact):
+    for number, (member, _) in enumerate(_members(source, item, artifact)):
+        if number >= MEMBERS_MAX:
+            raise FormatError(f"{item.name}: more than {MEMBERS_MAX} members")
         own = hash(member.path)
         above = [hash(member.path[:depth]) for depth in range(1, len(member.path))]
         is_folder = member.kind is MemberKind.FOLDER
@@ -197,6 +202,6 @@ def _check_tree(source: BlobSource, item: LoadItem, artifact: FilesArtifact) -> 
 def _links_note(item: LoadItem, left_out: list[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
-    named = ", ".join(left_out[:_LINKS_NAMED]) + (" …" if len(left_out) > _LINKS_NAMED else "")
+    named = ", ".join(map(printable, left_out[:_LINKS_NAMED])) + (" …" if len(left_out) > _LINKS_NAMED else "")
     count = "1 link that leads" if len(left_out) == 1 else f"{len(left_out)} links that lead"
     return (f"{item.name}: {count} outside of the folder left out: {named}",)

@@ -203,3 +203,20 @@ def test_load_goes_on_after_a_disk_error(depot: Depot, target: Path, monkeypatch
     load(depot, target, item)
     assert (target / "docs/sub/deep").read_bytes() == b"deep"
     assert [path.name for path in target.iterdir()] == ["docs"]
+
+
+def test_a_tree_of_too_many_members_is_refused_before_a_file_is_written(
+    depot: Depot, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate_receiver.loaders.directory.MEMBERS_MAX", 2)
+    item = files_item(add_files(depot, "docs", [README, tar_of({"docs/more": b""})]))
+    with pytest.raises(FormatError, match="more than 2 members"):
+        load(depot, target, item)
+    assert not (target / "docs").exists()
+
+
+def test_what_is_said_of_a_link_that_was_left_out_cannot_steer_a_terminal(depot: Depot, target: Path) -> None:
+    tar = special_tar("docs/a\x1b[2J", type=tarfile.SYMTYPE, linkname="/etc/\x1b]0;x\x07")
+    (loaded,) = load(depot, target, files_item(add_files(depot, "docs", [tar])))
+    assert loaded.notes
+    assert all(note.isprintable() for note in loaded.notes)
