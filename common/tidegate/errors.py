@@ -4,7 +4,7 @@ A class exists for each thing that a person would handle differently. The catalo
 (docs/operating/exit-codes.md) is checked against this module by a test. Rooms raise these
 classes; nothing else may leave a parser of outside bytes.
 
-Exit codes: 1 unexpected, 2 usage, 3 partial, 10-19 low side, 20-29 media and carriers, 30-49 a bundle is
+Exit codes: 1 unexpected, 2 usage, 3 partial, 4-19 low side, 20-29 media and carriers, 30-49 a bundle is
 refused, 50-59 high side, 60-69 ledger, 70-79 state and host, 80-89 trust and keys, 90-99 return slip.
 """
 
@@ -35,6 +35,29 @@ class PartialError(TidegateError):
     """Some of what was asked for was done, and the rest failed and is listed."""
 
     exit_code = 3
+
+
+# --- low side: lock and reproduce -------------------------------------------------------------
+
+
+class LockMissingError(TidegateError):
+    """A transfer list asks for something that its lock file does not have."""
+
+    exit_code = 4
+    hint = '"tidegate lock LIST.yaml" adds what is missing and leaves the rest as it is'
+
+
+class LockDiffersError(TidegateError):
+    """Files are not what the lock file says that they were."""
+
+    exit_code = 5
+    hint = '"tidegate lock LIST.yaml NAME --update" takes them as they are now'
+
+
+class NotReproducedError(TidegateError):
+    """What was built from the sources is not what the bundle carries."""
+
+    exit_code = 6
 
 
 # --- low side: collect and pack ---------------------------------------------------------------
@@ -156,6 +179,13 @@ class MediumLostError(MediaError):
 
     exit_code = 27
     hint = "plug the medium in again and run the same command: it goes on where it stopped"
+
+
+class MediumChangedError(MediaError):
+    """A medium came back with something added, changed or missing, or it is another one than was given away."""
+
+    exit_code = 28
+    hint = "keep it apart, open nothing on it, and tell whoever is responsible for security"
 
 
 # --- a bundle is refused ----------------------------------------------------------------------

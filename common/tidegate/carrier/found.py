@@ -41,10 +41,12 @@ class MediumContents:
     """A medium after one look. `strangers` and `damaged` hold paths, fit to be printed, relative to the folder.
 
     A file is damaged where it should be ours and nothing in it can be recognised, or it cannot be opened. Lists are
-    bounded; `unlisted` counts the names that found no place.
+    bounded; `unlisted` counts the names that found no place. `token` is the medium's token file
+    (docs/format/media-token.md), not verified.
     """
 
     volumes: tuple[FoundVolume, ...]
     strangers: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     unlisted: int = 0
+    token: bytes | None = None

@@ -1,7 +1,8 @@
 """Look through a medium for volumes: by content, never by name, following nothing, within limits.
 
 ``FOLDER/TIDEGATE`` is searched, and files named ``*.TGV`` in FOLDER itself, so that a path to the medium, to a bundle's
-folder or to one file works alike. What is not ours is listed and left alone.
+folder or to one file works alike. What is not ours is listed and left alone. The medium's token, where it is one by its
+content, is ours.
 """
 
 import os
@@ -15,7 +16,8 @@ from tidegate.carrier.found import FoundFile, FoundVolume, MediumContents
 from tidegate.carrier.identify import identify_by_index, identify_by_label
 from tidegate.carrier.positional import MEDIUM_GONE, open_regular
 from tidegate.carrier.reader import VolumeReader
-from tidegate.errors import MediaNotFoundError, MediumLostError
+from tidegate.carrier.token import TOKEN_MAX_BYTES, TOKEN_NAME, read_token
+from tidegate.errors import FormatError, MediaNotFoundError, MediumLostError
 from tidegate.text import printable
 
 __all__ = ["FoundFile", "FoundVolume", "MediumContents", "VolumeReader", "find_volumes"]
@@ -41,6 +43,7 @@ class _Search:
     damaged: list[str] = field(default_factory=list)
     unlisted: int = 0
     names: int = 0
+    token: bytes | None = None
 
     def note(self, listed: list[str], path: Path, remark: str = "") -> None:
         if len(listed) >= LISTED_MAX:
@@ -68,7 +71,7 @@ def find_volumes(folder: Path) -> MediumContents:
             raise MediumLostError(f"{printable(folder)}: {error.strerror}") from None
         raise MediaNotFoundError(f"{printable(folder)}: {error.strerror}") from None
     volumes = _group_files(_recognise(search))
-    return MediumContents(volumes, tuple(search.strangers), tuple(search.damaged), search.unlisted)
+    return MediumContents(volumes, tuple(search.strangers), tuple(search.damaged), search.unlisted, search.token)
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -163,8 +166,22 @@ def _recognise(search: _Search) -> Iterator[_Recognised]:
             yield _Recognised(file, identity.frame, identity.preamble_length, identity.preamble)
         elif _has_our_suffix(path):
             search.note(search.damaged, path, ": nothing in it can be recognised")
-        else:
+        elif not _take_token(search, path):
             search.note(search.strangers, path)
+
+
+def _take_token(search: _Search, path: Path) -> bool:
+    """Whether the file is the token of this medium; its bytes are kept, and nothing of them is believed."""
+    if path.name.upper() != TOKEN_NAME or path.parent.name.upper() != MEDIUM_FOLDER or search.token is not None:
+        return False
+    try:
+        with open_regular(path) as fd:
+            data = os.read(fd, TOKEN_MAX_BYTES + 1)
+        read_token(data)
+    except (OSError, FormatError):
+        return False
+    search.token = data
+    return True
 
 
 def _group_files(files: Iterable[_Recognised]) -> tuple[FoundVolume, ...]:

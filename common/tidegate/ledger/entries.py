@@ -31,7 +31,9 @@ class Event(StrEnum):
     MEDIA_REJECTED = "media-rejected"
     MEDIA_REMOVED = "media-removed"
     MEDIA_LOST = "media-lost"
+    MEDIA_FOUND = "media-found"
     MEDIA_RETURNED = "media-returned"
+    MEDIA_ALARM = "media-alarm"
     COLLECT = "collect"
     PACK = "pack"
     DISCARD = "discard"
@@ -157,7 +159,10 @@ class Scanner:
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A medium as it describes itself; nothing of it is proven. `capacity` in bytes."""
+    """A medium as it describes itself; nothing of it is proven. `capacity` in bytes.
+
+    `label` is the file system's own; `register_label`, `token` and `counter` are those of the media register.
+    """
 
     vendor: str | None = None
     product: str | None = None
@@ -165,6 +170,9 @@ class Medium:
     label: str | None = None
     capacity: int | None = None
     path: str | None = None
+    register_label: str | None = None
+    token: str | None = None
+    counter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,5 +84,25 @@ _VERSION_1 = (
     "CREATE INDEX outbox_waiting ON outbox (id) WHERE ledger_index IS NULL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+# Version 2: the media register. Labels are not unique: a high side may meet one label with two tokens.
+_VERSION_2 = (
+    """
+    CREATE TABLE media (
+        token        TEXT PRIMARY KEY,
+        label        TEXT NOT NULL COLLATE NOCASE,
+        channel_id   TEXT NOT NULL,
+        state        TEXT NOT NULL,
+        counter      INTEGER NOT NULL,
+        token_digest TEXT NOT NULL,
+        registered   INTEGER NOT NULL,
+        updated      INTEGER NOT NULL,
+        device       TEXT NOT NULL,
+        contents     TEXT,
+        detail       TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX media_by_label ON media (label)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -190,7 +190,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(state: State, monkeypatch:
     steps = (*schema.MIGRATIONS, ("CREATE TABLE later (a)", "CREATE TABLE later (a)"))
     with monkeypatch.context() as patch:
         patch.setattr(db, "MIGRATIONS", steps)
-        patch.setattr(db, "SCHEMA_VERSION", 2)
+        patch.setattr(db, "SCHEMA_VERSION", len(steps))
         with pytest.raises(StateError):
             State(state.path)
     with State(state.path) as again, again.reading() as tx:
@@ -203,8 +203,23 @@ def test_a_migration_keeps_what_is_there(state: State, monkeypatch: pytest.Monke
         set_meta(tx, "a", "1")
     state.close()
     monkeypatch.setattr(db, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE later (a)",)))
-    monkeypatch.setattr(db, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(db, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with State(state.path) as again, again.reading() as tx:
         assert get_meta(tx, "a") == "1"
         assert tx.execute("SELECT count(*) FROM later") == [(0,)]
-        assert tx.execute("PRAGMA user_version") == [(2,)]
+        assert tx.execute("PRAGMA user_version") == [(schema.SCHEMA_VERSION + 1,)]
+
+
+def test_a_database_of_version_1_gets_the_media_register_and_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(db, "MIGRATIONS", schema.MIGRATIONS[:1])
+        patch.setattr(db, "SCHEMA_VERSION", 1)
+        with State(tmp_path / "old.db") as old, old.transaction() as tx:
+            set_meta(tx, "a", "1")
+            assert tx.execute("SELECT 1 FROM sqlite_master WHERE name = 'media'") == []
+    with State(tmp_path / "old.db") as state, state.reading() as tx:
+        assert get_meta(tx, "a") == "1"
+        assert tx.execute("SELECT count(*) FROM media") == [(0,)]
+        assert tx.execute("PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
