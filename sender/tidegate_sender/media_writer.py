@@ -131,13 +131,12 @@ class VolumeWriter:
         if runs[0].file_number > len(self.files):
             self._close_file()
             self._open_file(self.layout.files[runs[0].file_number - 1])
-        slots = buffer.record_slots()
         views: list[memoryview] = []
         for number, (run, after) in enumerate(zip(runs, entries, strict=True)):
             block = self._index_memory[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
             block[:] = self._index_block(run.number, after)
             views.append(block)
-            views += slots[run.first_record : run.first_record + run.record_count]
+            views += run.slots(buffer)
         assert self._file is not None
         self._file.write(views, runs[0].offset)
 
@@ -196,8 +195,6 @@ def _batches(runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
 def _batch_entries(runs: tuple[Run, ...], buffer: GroupBuffer, encoding: "Future[None]") -> list[Entries]:
     """The entries of each run; waits for the encoding where one holds repair symbols."""
     geometry: PartGeometry = buffer.geometry
-    slots = buffer.record_slots()
-    end = runs[-1].first_record + runs[-1].record_count
-    if geometry.record_order(buffer.group)[runs[0].first_record : end, 1].max() >= min(buffer.source_counts):
+    if max(int(run.order(geometry)[:, 1].max()) for run in runs) >= min(buffer.source_counts):
         encoding.result()
-    return [build_entries(run, geometry, slots[run.first_record : run.first_record + run.record_count]) for run in runs]
+    return [build_entries(run, geometry, run.slots(buffer)) for run in runs]

@@ -34,7 +34,10 @@ SYMBOL_ALIGNMENT = 4096  # bytes, on media: slots can be read and written with O
 FILE_MIN_BYTES = 256 * KIB
 FILE_MAX_BYTES = 4 * GIB - 64 * KIB  # FAT32 ends at 4 GiB - 1
 SPANS_MAX = 24
-KNOWN_FEATURES: frozenset[str] = frozenset()
+#: a critical feature: each volume of the set holds its share of every group of the chunks
+STRIPES = "stripes"
+STRIPED_MIN_VOLUMES = 2
+KNOWN_FEATURES = frozenset({STRIPES})
 
 _HEADER = struct.Struct("<4sHH32s64s")
 
@@ -82,9 +85,15 @@ class Announcement:
     spans: Annotated[tuple[tuple[_Part, _Group, _Group], ...], Meta(min_length=1, max_length=SPANS_MAX)]
     volumes: Annotated[int, Meta(ge=1, le=999)] | None = None
     file_bytes: Annotated[int, Meta(ge=FILE_MIN_BYTES, le=FILE_MAX_BYTES, multiple_of=SYMBOL_ALIGNMENT)] | None = None
+    last: bool | None = None
 
     def geometry(self, part: int) -> PartGeometry:
         return self.parts[part]
+
+    @property
+    def is_striped(self) -> bool:
+        """Whether each volume of the set holds its share of every group of the chunks."""
+        return STRIPES in self.critical
 
     @property
     def name(self) -> str:
@@ -141,6 +150,7 @@ def _parse_payload(payload: bytes) -> Announcement:
     _check_lengths(announcement)
     _check_media(announcement)
     _check_spans(announcement)
+    _check_stripes(announcement)
     return announcement
 
 
@@ -187,3 +197,18 @@ def _check_spans(announcement: Announcement) -> None:
             raise CarrierFormatError(
                 f"announcement: groups {first} to {end} of the {PART_NAMES[part]}, which has {count} (M-7)"
             )
+
+
+def _check_stripes(announcement: Announcement) -> None:
+    """M-15: every volume of a striped set has a share of every block, so that no group of it is empty."""
+    if not announcement.is_striped:
+        return
+    volumes, chunks = announcement.volumes, announcement.parts[CHUNKS]
+    if announcement.carrier != "media" or volumes is None or volumes < STRIPED_MIN_VOLUMES:
+        raise CarrierFormatError("announcement: striped, and does not say over how many volumes, 2 or more (M-15)")
+    if announcement.volume > volumes:
+        raise CarrierFormatError(f"announcement: striped volume {announcement.volume} of {volumes} (M-15)")
+    if chunks.length:
+        least = chunks.block_source_count(chunks.block_count - 1) + chunks.repair_count
+        if least < volumes:
+            raise CarrierFormatError(f"announcement: blocks of {least} symbols over {volumes} volumes (M-15)")

@@ -92,17 +92,20 @@ class VolumeReader:
         pairs = ((places[number], file) for number, file in sorted(self.found.files.items()) if number in places)
         return tuple((place, file) for place, file in pairs if file.size < place.size)
 
-    def read_group(self, part: int, group: int, buffer: GroupBuffer, *, repairs: bool = True) -> None:
+    def read_group(
+        self, part: int, group: int, buffer: GroupBuffer, *, repairs: bool = True, sources: bool = True
+    ) -> None:
         """Fill the slots of the bound `buffer` that are not present, and mark those whose record is right.
 
         A second place on the volume, and spare copies of a file, are read only where the first do not suffice to mend
-        the group. With ``repairs=False`` runs of repair symbols alone are left out while no source symbol is missing.
+        the group. With ``repairs=False`` runs of repair symbols alone are left out while no source symbol of this
+        volume is missing; with ``sources=False`` only they are read.
         Raises MediumLostError where nothing could be read and the medium is gone.
         """
         before = self.stats.records_read
         errors = self.stats.read_errors
         for section in self.layout.sections(part, group):
-            self._read_section(section, buffer, repairs=repairs)
+            self._read_section(section, buffer, repairs=repairs, sources=sources)
             if is_mendable(buffer):
                 break
         if self.stats.records_read == before and self.stats.read_errors > errors:
@@ -132,17 +135,17 @@ class VolumeReader:
             self._check_medium()
         return found
 
-    def _read_section(self, section: int, buffer: GroupBuffer, *, repairs: bool) -> None:
+    def _read_section(self, section: int, buffer: GroupBuffer, *, repairs: bool, sources: bool = True) -> None:
         runs = self.layout.section_runs(section)
-        if repairs:
+        if repairs and sources:
             self._read_runs(runs, buffer)
             return
-        order = buffer.geometry.record_order(buffer.group)
-        is_source = order[:, 1] < np.array(buffer.source_counts)[order[:, 0]]
-        last_source = int(np.flatnonzero(is_source)[-1])
-        needed = sum(run.first_record <= last_source for run in runs)
-        self._read_runs(runs[:needed], buffer)
-        if _present_sources(buffer) < sum(buffer.source_counts):
+        # Sources stand before repairs in record order, so the runs with a source are the first ones.
+        has_source = [bool(_is_source(run, buffer).any()) for run in runs]
+        needed = sum(has_source)
+        if sources:
+            self._read_runs(runs[:needed], buffer)
+        if not sources or not all(_has_sources(run, buffer) for run in runs[:needed]):
             self._read_runs(runs[needed:], buffer)
 
     def _read_runs(self, runs: tuple[Run, ...], buffer: GroupBuffer) -> None:
@@ -234,7 +237,7 @@ def _is_readable(file: FoundFile) -> bool:
 
 def _target_views(run: Run, buffer: GroupBuffer) -> list[memoryview]:
     """Where the records of `run` are read to: their slots, or past what is present already and must stay."""
-    slots = buffer.record_slots()[run.first_record : run.first_record + run.record_count]
+    slots = run.slots(buffer)
     present = _present_records(run, buffer)
     if not present.any():
         return list(slots)
@@ -243,7 +246,7 @@ def _target_views(run: Run, buffer: GroupBuffer) -> list[memoryview]:
 
 
 def _places(run: Run, buffer: GroupBuffer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = buffer.geometry.record_order(run.group)[run.first_record : run.first_record + run.record_count]
+    order = run.order(buffer.geometry)
     return order[:, 0], order[:, 1]
 
 
@@ -257,5 +260,12 @@ def _mark_present(run: Run, buffer: GroupBuffer, good: NDArray[np.bool_]) -> Non
     buffer.present[positions[good], symbols[good]] = True
 
 
-def _present_sources(buffer: GroupBuffer) -> int:
-    return sum(int(buffer.present[position, :count].sum()) for position, count in enumerate(buffer.source_counts))
+def _is_source(run: Run, buffer: GroupBuffer) -> NDArray[np.bool_]:
+    positions, symbols = _places(run, buffer)
+    is_source: NDArray[np.bool_] = symbols < np.asarray(buffer.source_counts)[positions]
+    return is_source
+
+
+def _has_sources(run: Run, buffer: GroupBuffer) -> bool:
+    """Whether every source symbol of `run` is present."""
+    return bool(_present_records(run, buffer)[_is_source(run, buffer)].all())

@@ -33,7 +33,7 @@ def build_entries(run: Run, geometry: PartGeometry, slots: Sequence[memoryview])
 
 def expected_entries(run: Run, geometry: PartGeometry) -> Entries:
     """The entries that a run must have by its place, with digests of zero."""
-    order = geometry.record_order(run.group)[run.first_record : run.first_record + run.record_count]
+    order = run.order(geometry)
     entries = np.zeros(run.record_count, ENTRY)
     entries["block"] = geometry.group_blocks(run.group)[0] + order[:, 0]
     entries["part"] = run.part

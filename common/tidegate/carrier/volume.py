@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle.header import PREAMBLE_MAX_BYTES, align
-from tidegate.carrier.announcement import Announcement
+from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES, FILES_MAX, RUN_MAX_RECORDS
+from tidegate.carrier.stripes import Stripe
+from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import CarrierFormatError
 
@@ -25,7 +27,7 @@ RUNS_MAX = 2**20
 class Run:
     """Up to 64 consecutive records of one group, behind an index block at `offset` of a file.
 
-    `first_record` counts within the group, in record order.
+    `first_record` counts within the group, in record order; on a striped volume within its share of the group.
     """
 
     number: int
@@ -36,6 +38,22 @@ class Run:
     symbol_size: int
     file_number: int
     offset: int
+    stripe: Stripe | None = None
+
+    def order(self, geometry: PartGeometry) -> NDArray[np.int64]:
+        """The run's records, one row each: (position of the block in the group, symbol index)."""
+        end = self.first_record + self.record_count
+        if self.stripe is None:
+            return geometry.record_order(self.group)[self.first_record : end]
+        return self.stripe.record_order(geometry, self.group)[self.first_record : end]
+
+    def slots(self, buffer: GroupBuffer) -> tuple[memoryview, ...]:
+        """The slots of the run's records in `buffer`, which is bound to its group."""
+        end, slots = self.first_record + self.record_count, buffer.record_slots()
+        if self.stripe is None:
+            return slots[self.first_record : end]
+        numbers = self.stripe.record_numbers(buffer.geometry, self.group)[self.first_record : end]
+        return tuple(slots[number] for number in numbers.tolist())
 
     @property
     def records_offset(self) -> int:
@@ -75,6 +93,7 @@ class VolumeLayout:
         #: bytes of a file before its first run, and after its last one
         self.opening_bytes = BLOCK_BYTES + align(preamble_length)
         self.closing_bytes = BLOCK_BYTES + align(preamble_length) + BLOCK_BYTES
+        self._stripe = Stripe.of(announcement.volume, announcement.volumes) if announcement.is_striped else None
         self._lay_sections()
         self._lay_runs()
         self.files = self._lay_files(announcement.file_bytes)
@@ -85,7 +104,7 @@ class VolumeLayout:
         sections = sum(end - first for _, first, end in spans)
         if sections > RUNS_MAX:
             raise CarrierFormatError(f"announcement: {sections} groups on one volume, the limit is {RUNS_MAX} (M-10)")
-        counts = [_record_counts(self.announcement.parts[part], first, end) for part, first, end in spans]
+        counts = [self._record_counts(part, first, end) for part, first, end in spans]
         self._records = np.concatenate(counts)
         self._runs = -(-self._records // RUN_MAX_RECORDS)
         self._first_runs = np.concatenate(([0], np.cumsum(self._runs)))
@@ -94,6 +113,14 @@ class VolumeLayout:
             raise CarrierFormatError(
                 f"announcement: {self.run_count} runs on one volume, the limit is {RUNS_MAX} (M-10)"
             )
+
+    def _record_counts(self, part: int, first: int, end: int) -> NDArray[np.int64]:
+        geometry = self.announcement.parts[part]
+        stripe = self._part_stripe(part)
+        return _record_counts(geometry, first, end) if stripe is None else stripe.record_counts(geometry, first, end)
+
+    def _part_stripe(self, part: int) -> Stripe | None:
+        return self._stripe if part == CHUNKS else None
 
     def _lay_runs(self) -> None:
         lengths = [end - first for _, first, end in self.announcement.spans]
@@ -147,7 +174,8 @@ class VolumeLayout:
     def _run(self, number: int, part: int, group: int, first_record: int, count: int, size: int) -> Run:
         file = self.files[int(np.searchsorted(self._file_first_runs, number, side="right")) - 1]
         start = self._run_offsets[number] - self._run_offsets[file.first_run]
-        return Run(number, part, group, first_record, count, size, file.number, self.opening_bytes + int(start))
+        offset = self.opening_bytes + int(start)
+        return Run(number, part, group, first_record, count, size, file.number, offset, self._part_stripe(part))
 
     def section_group(self, section: int) -> tuple[int, int]:
         """(part, group) of a section."""
