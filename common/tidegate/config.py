@@ -6,17 +6,22 @@ belongs to this root), ``/etc/tidegate/*.toml`` and ``$XDG_CONFIG_HOME/tidegate/
 person; skipped where a root was named by option or environment), environment ``TIDEGATE_…``, option.
 """
 
+import json
 import os
+import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tidegate.errors import UsageError
+from tidegate.names import NAME
 from tidegate.units import MIB
 
 SETTINGS_FILE = "tidegate.toml"
+REDUNDANCY_MAX = 4  # repair symbols to source symbols, as tidegate.carrier.parts has it
 
 
 class Role(StrEnum):
@@ -98,8 +103,13 @@ def _overlay(settings: Settings, path: Path) -> Settings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{path}: is no valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
     return _with_values(settings, table, str(path))
+
+
+_TRUE, _FALSE = {"1", "true", "yes"}, {"0", "false", "no", ""}
 
 
 def _environment(settings: Settings) -> Settings:
@@ -115,7 +125,9 @@ def _environment(settings: Settings) -> Settings:
 def _from_text(name: str, text: str) -> Any:
     default = getattr(Settings(), name)
     if isinstance(default, bool):
-        return text.lower() in {"1", "true", "yes"}
+        if text.lower() not in _TRUE | _FALSE:
+            raise UsageError(f"TIDEGATE_{name.upper()} is {text!r}, neither true nor false")
+        return text.lower() in _TRUE
     if isinstance(default, int | float):
         try:
             return type(default)(text)
@@ -125,21 +137,91 @@ def _from_text(name: str, text: str) -> Any:
 
 
 def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Settings:
-    import msgspec
+    _refuse_unknown(table, Settings, f"{origin}:")
+    for name, value in table.items():
+        if name != "channels":
+            _check(name, value, f"{origin}: {name}")
+    values = {**table}
+    for name in _TUPLES & values.keys():
+        values[name] = tuple(values[name])
+    if "role" in values:
+        values["role"] = Role(values["role"])
+    if "redundancy" in values:
+        values["redundancy"] = float(values["redundancy"])
+    if "channels" in values:
+        values["channels"] = {**settings.channels, **_channels(values["channels"], f"{origin}: channels")}
+    return replace(settings, **values, origins={**settings.origins, **dict.fromkeys(table, origin)})
 
-    known = {item.name for item in fields(Settings)} - {"origins"}
+
+def _channels(value: object, where: str) -> dict[str, ChannelSettings]:
+    """The tables ``[channels.NAME]``. A mistyped setting there must not leave a channel at its default in silence."""
+    found = {}
+    for name, table in _table(value, where).items():
+        facts = _table(table, f"{where}.{name}")
+        _refuse_unknown(facts, ChannelSettings, f"{where}.{name}:")
+        for key, setting in facts.items():
+            _check(key, setting, f"{where}.{name}.{key}")
+        found[name] = ChannelSettings(Release(facts["release"])) if "release" in facts else ChannelSettings()
+    return found
+
+
+def _table(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: is {value!r}, not a table like [channels.NAME]")
+    return value
+
+
+def _refuse_unknown(table: dict[str, Any], kind: type, where: str) -> None:
+    known = {item.name for item in fields(kind)} - {"origins"}
     for name in table:
         if name not in known:
             import difflib
 
             close = difflib.get_close_matches(name, known, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise UsageError(f"{origin}: unknown setting {name!r}{meant}")
-    try:
-        changed = msgspec.convert({**table}, Settings, strict=True)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{origin}: {error}") from None
-    values = {name: getattr(changed, name) for name in table}
-    if "channels" in values:
-        values["channels"] = {**settings.channels, **values["channels"]}
-    return replace(settings, **values, origins={**settings.origins, **dict.fromkeys(table, origin)})
+            raise UsageError(f"{where} unknown setting {name!r}{meant}")
+
+
+def _check(name: str, value: object, where: str) -> None:
+    is_allowed, allowed = _ALLOWED[name]
+    if not is_allowed(value):
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+        raise UsageError(f"{where}: is {shown}, not {allowed}")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= REDUNDANCY_MAX
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _one_of(kind: type[StrEnum]) -> tuple[Callable[[object], bool], str]:
+    words = [str(item) for item in kind]
+    return (lambda value: value in words), " or ".join(f'"{word}"' for word in words)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and re.match(NAME, value) is not None
+
+
+_TUPLES = {"sites", "media_folders"}
+#: for each setting: whether a value will do, and what would, in words
+_ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
+    "role": _one_of(Role),
+    "release": _one_of(Release),
+    "channel": (lambda value: value == "" or _is_name(value), "a name"),
+    "sites": (_are_texts, 'a list of names like ["plant-7"]'),
+    "clock_trusted": (lambda value: isinstance(value, bool), "true or false"),
+    "memory_bytes": (_is_size, "a whole number of bytes"),
+    "redundancy": (_is_share, f"a number from 0 to {REDUNDANCY_MAX}; 0.1 is 10%"),
+    "expire_days": (_is_size, "a whole number of days, 0 for never"),
+    "quota_bytes": (_is_size, "a whole number of bytes, 0 for no quota"),
+    "stage": (_is_name, "a name: 1 to 64 of a-z 0-9 . _ -, first and last a letter or digit"),
+    "media_folders": (_are_texts, 'a list of folders like ["/media", "/mnt"]'),
+}

@@ -66,3 +66,30 @@ def test_an_unknown_setting_is_refused_with_the_name_that_was_meant(tmp_path: Pa
 def test_a_value_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError):
         load_settings(write(tmp_path / "root", text), named=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("redundancy = 'x'", 'redundancy: is "x", not a number from 0 to 4'),
+        ("redundancy = 5", "redundancy: is 5, not a number from 0 to 4"),
+        ("expire_days = -4", "expire_days: is -4, not a whole number of days"),
+        ("stage = 'A B'", 'stage: is "A B", not a name'),
+        ("media_folders = '/media'", "not a list of folders"),
+        ("[channels.plant]\nrelease = 'auto'", 'channels.plant.release: is "auto", not "by-hand" or "automatic"'),
+        ("[channels.plant]\nrelase = 'automatic'", "unknown setting 'relase'; did you mean 'release'?"),
+        ("x = [", "is no valid TOML"),
+    ],
+)
+def test_a_refused_setting_is_named_with_what_would_do(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings(write(tmp_path / "root", text), named=True)
+    assert said in caught.value.message and "$." not in caught.value.message
+
+
+def test_a_yes_or_no_of_the_environment_that_is_neither_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_CLOCK_TRUSTED", "maybe")
+    with pytest.raises(UsageError, match="neither true nor false"):
+        load_settings(tmp_path, named=True)
