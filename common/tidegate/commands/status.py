@@ -1,12 +1,19 @@
 """``tidegate`` alone and ``tidegate status``: where this host stands, and the next sensible command."""
 
+from collections.abc import Sequence
+
 import click
 
+from tidegate.clock import format_time
 from tidegate.commands.options import Invocation, shared_options
-from tidegate.config import Role
+from tidegate.config import ChannelSettings, Role
+from tidegate.report import Report
 from tidegate.state.bundles import BundleRow, BundleState
+from tidegate.text import printable
+from tidegate.units import format_bytes
 from tidegate.workspace import Workspace
 
+RECENT = 8  # bundles that the status shows; "inbox" and "ledger list" show all
 START = 'next: "tidegate init low --channel NAME --site SITE" here, "tidegate init high --site NAME" on the other side'
 
 
@@ -35,13 +42,31 @@ def show_status(invocation: Invocation) -> None:
     whose = f"channel {settings.channel}" if settings.role is Role.LOW else f"site {settings.sites[0]}"
     report.line(f"{workspace.root}: {settings.role} side of {whose}")
     report.line(f"bundles: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'none yet'}")
+    recent = [row for row in rows if row.state is not BundleState.DISCARDED][-RECENT:]
+    _show_bundles(report, recent)
     report.closing(
         f"next: {next_step(workspace, rows)}",
         root=str(workspace.root),
         initialised=True,
         role=settings.role,
         bundles=counts,
+        recent=[{"bundle": row.name, "bundle_id": row.bundle_id, "state": row.state} for row in recent],
     )
+
+
+def _show_bundles(report: Report, rows: Sequence[BundleRow]) -> None:
+    if not rows:
+        return
+    cells = [
+        (row.name, row.state, format_time(row.created), format_bytes(row.content_size), _some_names(row))
+        for row in rows
+    ]
+    report.table(("bundle", "state", "packed", "content", "artifacts"), cells)
+
+
+def _some_names(row: BundleRow) -> str:
+    names = ", ".join(printable(str(item["name"]), 60) for item in row.artifacts[:3])
+    return names + (f" and {len(row.artifacts) - 3} more" if len(row.artifacts) > 3 else "")
 
 
 def next_step(workspace: Workspace, rows: tuple[BundleRow, ...]) -> str:
@@ -68,12 +93,25 @@ def show_settings(invocation: Invocation) -> None:
     """``--show-config``: every setting, its value, and where it came from."""
     from dataclasses import fields
 
+    from tidegate.canonical import to_builtins
+
     settings = invocation.found_workspace().settings
     rows = []
     for item in fields(settings):
         if item.name == "origins":
             continue
         value, origin = getattr(settings, item.name), settings.origins.get(item.name, "default")
-        rows.append((item.name, str(value), origin))
-        invocation.report.object({"name": item.name, "value": str(value), "origin": origin})
+        rows.append((item.name, _as_text(value), origin))
+        invocation.report.object({"name": item.name, "value": to_builtins(value), "origin": origin})
     invocation.report.table(("setting", "value", "from"), rows)
+
+
+def _as_text(value: object) -> str:
+    """A value as it would stand in tidegate.toml."""
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_as_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, ChannelSettings):
+        return f'release = "{value.release}"'
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

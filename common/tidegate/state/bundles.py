@@ -141,7 +141,7 @@ def find_bundle(tx: Transaction, text: str) -> BundleRow:
     dead = (BundleState.DISCARDED, BundleState.REFUSED)
     alive = tuple(row for row in found if row.state not in dead) or found
     if not alive:
-        raise BundleUnknownError(f"no bundle {text!r} is known here", hint='"tidegate inbox" lists the bundles')
+        raise BundleUnknownError(f"no bundle {text!r} is known here", hint='"tidegate status" lists the bundles')
     if len(alive) > 1:
         ids = ", ".join(f"{row.name} ({row.bundle_id[:16]})" for row in alive)
         raise UsageError(f"{text!r} means more than one bundle: {ids}", hint="give more digits of the bundle_id")
