@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.config import SETTINGS_FILE, Role, Settings, find_root, load_settings
-from tidegate.errors import NotInitialisedError
+from tidegate.errors import KeyFileError, NotInitialisedError
 from tidegate.files import make_folders
 
 if TYPE_CHECKING:
@@ -142,7 +142,11 @@ def ask_passphrase() -> str | None:
 
     path = os.environ.get("TIDEGATE_PASSPHRASE_FILE")
     if path:
-        return Path(path).read_text(encoding="utf-8").rstrip("\n")
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is no text"
+            raise KeyFileError(f"TIDEGATE_PASSPHRASE_FILE: {path}: {reason}") from None
     if not sys.stdin.isatty():
         return None
     import getpass

@@ -26,6 +26,7 @@ Value = str | int | bytes | None
 _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_HOST_HINT = 'run it as the user whom the root belongs to; "tidegate doctor" looks at its disk'
 _HOST = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
@@ -204,5 +205,5 @@ def _as_state_error(path: Path, error: sqlite3.Error) -> TidegateError:
     if code in _DAMAGED:
         return StateDamagedError(f"{path}: {error}")
     if code in _HOST:
-        return HostError(f"{path}: {error}")
+        return HostError(f"{path}: {error}", hint=_HOST_HINT)
     return StateError(f"{path}: {error}")

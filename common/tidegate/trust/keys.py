@@ -188,7 +188,10 @@ def _seed_of(file: _KeyFile, passphrase: str | None, what: str) -> bytes:
     if file.seed is not None:
         return bytes.fromhex(file.seed)
     if passphrase is None:
-        raise KeyFileError(f"{what}: the key has a passphrase, and none was given")
+        raise KeyFileError(
+            f"{what}: the key has a passphrase, and none was given",
+            hint="run it at a terminal, or name a file with the passphrase in TIDEGATE_PASSPHRASE_FILE",
+        )
     locked = file.locked
     assert locked is not None  # parse_key_file: one of the two is there
     try:
