@@ -88,11 +88,16 @@ def _already(workspace: Workspace, wanted: Settings) -> Initialised:
     found = workspace.settings
     if (found.role, found.channel, found.sites) != (wanted.role, wanted.channel, wanted.sites):
         raise StateError(
-            f"{workspace.root}: is the {found.role} side of {_name_of(found)} already",
+            f"{workspace.root}: is {_described(found)} already, not {_described(wanted)}",
             hint='name another folder with "--root"',
         )
     chain = workspace.trust.own_channel() if found.role is Role.LOW else workspace.trust.site_chain()
     return Initialised(workspace.root, found.role, _name_of(found), chain.channel_id, is_new=False)
+
+
+def _described(settings: Settings) -> str:
+    sites = ", ".join(settings.sites)
+    return f"the low side of {settings.channel} for {sites}" if settings.role is Role.LOW else f"the high side {sites}"
 
 
 def _name_of(settings: Settings) -> str:

@@ -21,6 +21,11 @@ from tidegate.units import format_bytes, format_duration
 ProgressCallback = Callable[[int, int, str], None]
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 artifact``, ``2 artifacts``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 @dataclass(slots=True)
 class Report:
     """The voice of one command. `json_lines` and `quiet` are its options."""
@@ -45,9 +50,12 @@ class Report:
         if self.json_lines:
             print(json.dumps(values, ensure_ascii=False, sort_keys=True), flush=True)
 
-    def warn(self, text: str) -> None:
-        if not self.quiet:
-            print(f"tidegate: warning: {text}", file=sys.stderr, flush=True)
+    def warn(self, text: str, hint: str = "") -> None:
+        if self.quiet:
+            return
+        print(f"tidegate: warning: {text}", file=sys.stderr, flush=True)
+        if hint:
+            print(f"tidegate: hint: {hint}", file=sys.stderr, flush=True)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Columns wide enough for their longest cell; nothing is cut, so that a log keeps everything."""

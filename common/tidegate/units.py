@@ -32,9 +32,9 @@ def parse_bytes(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """``6m 41s``, ``1h 02m``, ``0.8s``."""
+    """``6m 41s``, ``1h 02m``, ``0.8s``; never less than ``0.1s``."""
     if seconds < 10:
-        return f"{seconds:.1f}s"
+        return f"{max(seconds, 0.1):.1f}s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

@@ -44,9 +44,9 @@ def _initialise(
     from tidegate.initialisation import check_names, initialise
 
     folder = find_root(invocation.root)
-    if invocation.dry_run:
+    if invocation.dry_run and not invocation.found_workspace().is_initialised:
         check_names((channel, *sites) if role is Role.LOW else sites)
-        invocation.report.closing(f"would make {folder} the {role} side", root=str(folder), role=role)
+        invocation.report.closing(f"would make {folder} the {role} side", root=str(folder), role=role, new=True)
         return
     made = initialise(
         folder, role, channel=channel, sites=sites, holder=holder, passphrase=_new_passphrase() if lock else None
