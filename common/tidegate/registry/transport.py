@@ -69,8 +69,12 @@ class Transport:
         proxy = None if is_loopback(self.host) else _proxy_for(self.base)
         try:
             return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-        except LocationValueError as error:
-            raise UsageError(f"proxy {proxy}: {error}") from None
+        except LocationValueError:
+            # Neither the address nor what urllib3 says of it: a proxy's address may hold a password.
+            raise UsageError(
+                f"{self.host}: the proxy that the environment names has no address that can be used",
+                hint="look at https_proxy and http_proxy: http://HOST:PORT",
+            ) from None
 
     def send(
         self,
@@ -142,7 +146,9 @@ class Transport:
         final_url = response.geturl() or ""
         if self.base.startswith("https:") and final_url.startswith("http:"):
             response.close()
-            raise RegistryError(f"{self.host}: {what}: redirected from https to plain http ({final_url[:200]})")
+            raise RegistryError(
+                f"{self.host}: {what}: redirected from https to plain http ({_without_query(final_url)[:200]})"
+            )
 
     def _throw_away(self, response: urllib3.BaseHTTPResponse) -> None:
         """Read a body that nobody needs, which gives the connection back; close it where it is long or broken."""
@@ -237,6 +243,11 @@ def final(error: PassingError) -> RegistryError:
     last = RegistryError(error.message, hint=error.hint)
     last.status, last.code = error.status, error.code
     return last
+
+
+def _without_query(url: str) -> str:
+    """An address as it may be logged: what stands behind ``?`` is often a signature that opens it to anybody."""
+    return url.partition("?")[0]
 
 
 def _seconds(text: str | None) -> float:
