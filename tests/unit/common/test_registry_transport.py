@@ -27,6 +27,6 @@ def test_a_redirect_to_plain_http_is_refused_without_the_signature_of_its_addres
         def close(self) -> None:
             return
 
-    with pytest.raises(RegistryError, match="store.example/blob") as caught:
+    with pytest.raises(RegistryError, match=r"store\.example/blob") as caught:
         Transport("registry.example")._refuse_downgrade(Answer(), "a blob")  # type: ignore[arg-type]
     assert "geheim" not in str(caught.value)
