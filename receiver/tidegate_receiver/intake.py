@@ -63,10 +63,11 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
     room = RUNS_MAX
     for found in contents.volumes:
         try:
+            _check_work(room)
             volume = _verify_volume(workspace, found, chains, medium, options)
             copies = bundles.setdefault(volume.verified.announcement.bundle_id, [])
             room -= volume.reader.layout.run_count
-            _check_work(volume, len(copies), room)
+            _check_work(room, volume.verified.announcement.name, len(copies))
         except (RefusedError, MediaError, TrustError) as error:
             refused.append(error)
             continue
@@ -142,13 +143,12 @@ def _verify_volume(
     return Volume(verified, VolumeReader(found, verified.announcement))
 
 
-def _check_work(volume: Volume, copies: int, room: int) -> None:
+def _check_work(room: int, name: str = "", copies: int = 0) -> None:
     """Each announcement keeps its limits; thousands of them on one medium must not take all memory and time."""
-    name = volume.verified.announcement.name
+    if room < 0:
+        raise LimitError(f"the volumes of this medium have more than {RUNS_MAX} runs together")
     if copies >= COPIES_MAX:
         raise LimitError(f"bundle {name}: more than {COPIES_MAX} copies on this medium")
-    if room < 0:
-        raise LimitError(f"bundle {name}: the volumes of this medium have more than {RUNS_MAX} runs together")
 
 
 def _advance_root(workspace: Workspace, chain: Chain, medium: Medium) -> Chain:

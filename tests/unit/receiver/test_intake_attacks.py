@@ -9,8 +9,16 @@ import pytest
 from made_bundles import content
 from receiver_world import CREATED, HighSide, LowSide, announced
 
-from tidegate.carrier.announcement import announcement_tag
+from tidegate.carrier.announcement import (
+    CHUNKS,
+    FILE_MAX_BYTES,
+    Announcement,
+    announcement_tag,
+    build_announcement,
+)
 from tidegate.carrier.blocks import Label, Place, build_label, preamble_digest
+from tidegate.carrier.volume import RUNS_MAX, VolumeLayout
+from tidegate.erasure.geometry import PartGeometry
 from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.state.names import NameOutcome, set_name_if_newer
 from tidegate.trust.rotation import revoke_key
@@ -92,6 +100,47 @@ def test_volumes_whose_layouts_together_are_too_large_are_refused_by_their_limit
         (OutcomeKind.RECEIVED, 0),
         (OutcomeKind.REFUSED, 45),
     ]
+
+
+def test_a_stolen_carrier_key_lays_out_no_more_than_two_of_its_largest_volumes(
+    low: LowSide, high: HighSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "stick/TIDEGATE/0"
+    folder.mkdir(parents=True)
+    preamble = low.chain.to_bytes()
+    small, large = PartGeometry(4096, 1, 1, 4096, 1), PartGeometry(4096 * RUNS_MAX, 1, 0, 4096, 1)
+    for number in range(1, 41):
+        announcement = Announcement(
+            format=1,
+            critical=(),
+            carrier="media",
+            channel=low.chain.channel_id,
+            epoch=1,
+            sequence=number,
+            bundle_id=f"{number:064x}",
+            manifest_length=100,
+            parts=(small, small, large),
+            set="0" * 16,
+            volume=1,
+            spans=((CHUNKS, 0, RUNS_MAX),),
+            file_bytes=FILE_MAX_BYTES,
+        )
+        data = build_announcement(announcement, low.keys["carrier"])
+        digest = preamble_digest(preamble)
+        label = Label(Place.OPENING, announcement_tag(data), 1, 3, 0, 1, len(preamble), digest, data)
+        (folder / f"{number}.TGV").write_bytes(build_label(label) + preamble)
+    real, laid_out = VolumeLayout._lay_runs, []
+
+    def counted(layout: VolumeLayout) -> None:
+        laid_out.append(layout.announcement.sequence)
+        real(layout)
+
+    monkeypatch.setattr(VolumeLayout, "_lay_runs", counted)
+    outcomes = high.receive(tmp_path / "stick")
+    assert len(laid_out) == 2
+    assert {outcome.exit_code for outcome in outcomes} == {21, 45}
+    assert high.rows() == ()
+    assert high.spooled() == []
 
 
 def test_copies_of_one_bundle_beyond_the_limit_are_not_read(
