@@ -19,8 +19,10 @@ from tidegate.errors import BusyError, DiskFullError, HostError, StateDamagedErr
 from tidegate.files import SYNCS, host_error, sync_folder
 from tidegate.ledger.entries import ClockStatus, Entry
 from tidegate.state.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from tidegate.units import KIB
 
 BUSY_WAIT_SECONDS = 30.0
+SHARED_MEMORY_BYTES = 32 * KIB  # the first piece of the -shm file, which SQLite makes before anything else
 Value = str | int | bytes | None
 
 _FULL = {sqlite3.SQLITE_FULL}
@@ -198,7 +200,7 @@ def _translated(path: Path) -> Iterator[None]:
 def _as_state_error(path: Path, error: sqlite3.Error) -> TidegateError:
     """What happened to the database, as one of our errors."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest says where
-    if code in _FULL:
+    if code in _FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
         return DiskFullError(f"{path}: no space left", hint="make room and run the same command again")
     if code in _BUSY:
         return BusyError(f"{path}: another Tidegate command holds it", hint="wait for it to end, and try again")
@@ -207,3 +209,11 @@ def _as_state_error(path: Path, error: sqlite3.Error) -> TidegateError:
     if code in _HOST:
         return HostError(f"{path}: {error}", hint=_HOST_HINT)
     return StateError(f"{path}: {error}")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for SQLite's own files: it calls that an I/O error, and says no more."""
+    with contextlib.suppress(OSError):
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize < SHARED_MEMORY_BYTES
+    return False

@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -171,6 +172,18 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(state: State) -> None:
             set_meta(tx, f"{number:06d}", "x" * 2000)
     with state.reading() as tx:
         assert tx.execute("SELECT count(*) FROM meta") == [(0,)]
+
+
+@pytest.mark.parametrize(("free_blocks", "expected"), [(0, DiskFullError), (1000, HostError)])
+def test_an_io_error_on_a_disk_without_room_is_a_full_disk(
+    state: State, monkeypatch: pytest.MonkeyPatch, free_blocks: int, expected: type[Exception]
+) -> None:
+    # SQLite cannot make room for its -shm file and calls that a disk I/O error.
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    room = SimpleNamespace(f_bavail=free_blocks, f_frsize=4096)
+    monkeypatch.setattr("tidegate.state.db.os.statvfs", lambda _folder: room)
+    assert type(db._as_state_error(state.path, error)) is expected
 
 
 def test_a_state_in_a_missing_folder_is_a_host_error(tmp_path: Path) -> None:
