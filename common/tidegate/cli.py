@@ -24,9 +24,9 @@ INTERRUPTED = 130
 
 #: in the order of the work; the role's own come first in --help
 SECTIONS = (
-    ("low side", ("plan", "pack", "send")),
-    ("high side", ("receive", "watch", "inbox", "load", "serve")),
-    ("both sides", ("status", "show", "verify", "ledger", "init", "keys", "trust", "doctor", "demo")),
+    ("low side", ("lock", "plan", "pack", "reproduce", "diff", "send", "discard", "withdraw")),
+    ("high side", ("receive", "watch", "inbox", "load", "serve", "baseline")),
+    ("both sides", ("status", "find", "show", "verify", "slip", "ledger", "cleanup", "init", "keys", "trust", "doctor", "demo")),
 )
 
 

@@ -38,8 +38,9 @@ from tidegate.trust.root import Chain
 from tidegate.units import MIB, format_bytes
 from tidegate.workspace import Workspace
 from tidegate_receiver.blobs import BlobDigestError
+from tidegate_receiver.numbering import code_text
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome, kind_of
-from tidegate_receiver.quarantine import lay_down
+from tidegate_receiver.quarantine import lay_down, quarantine_receipt
 from tidegate_receiver.reassembly import SAVE_SECONDS, FillReport, Reassembly
 from tidegate_receiver.records import (
     WHOLE,
@@ -159,11 +160,12 @@ class BundleIntake:
                 record_begin(tx, self.subject)
             self._fill(tables)
         lay_down(self.spool, self.target, manifest, head, self.announcement.manifest_length)
+        receipt = quarantine_receipt(self.target, tables)
         counts = {name: len(table) for name, table in (("blobs", tables.blobs), ("chunks", tables.chunks))}
         with self.workspace.state.transaction() as tx:
             if self.judgement.is_late:
                 self.detail["late_names"] = list(names_set_by_newer(tx, manifest))
-            self.detail |= {"late": self.judgement.is_late, "needs": list(self.needs)}
+            self.detail |= {"late": self.judgement.is_late, "needs": list(self.needs), "receipt": receipt}
             counts |= {"artifacts": len(manifest.artifacts), "volumes": len(self.volumes)}
             record_received(tx, self.subject, self.judgement, self.filled, self.detail, counts)
         self.workspace.recorder.drain()
@@ -356,6 +358,15 @@ class BundleIntake:
             is_late=self.judgement.is_late,
             late_names=tuple(self.detail.get("late_names", ())),
             needs=self.needs,
+            code=self._code(kind),
             gap=self.judgement.gap,
             seconds=time.monotonic() - self._started,
         )
+
+    def _code(self, kind: OutcomeKind) -> str:
+        """The short code for the office, of a bundle whose content is verified and here."""
+        if kind not in {OutcomeKind.RECEIVED, OutcomeKind.DUPLICATE}:
+            return ""
+        with self.workspace.state.reading() as tx:
+            row = get_bundle(tx, self.announcement.bundle_id)
+        return code_text(row, self.settings.sites[0]) if row is not None else ""

@@ -43,6 +43,8 @@ class ReceiveOutcome:
     late_names: tuple[str, ...] = ()
     #: numbers of bundles whose content this one builds on and that is not here (0 for a baseline)
     needs: tuple[int, ...] = ()
+    #: what the office may be told: it proves that the content was read (docs/format/slip.md)
+    code: str = ""
     #: first and last number that has not come before this one
     gap: tuple[int, int] | None = None
     seconds: float = 0.0
@@ -70,6 +72,8 @@ class ReceiveOutcome:
             "needs": list(self.needs),
             "seconds": round(self.seconds, 3),
         }
+        if self.code:
+            facts["code"] = self.code
         if self.gap is not None:
             facts["gap"] = list(self.gap)
         if self.kind is OutcomeKind.INCOMPLETE:

@@ -14,7 +14,14 @@ from tidegate.bundle.manifest import Manifest
 from tidegate.bundle.papers import COVER_FILE
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
-from tidegate.errors import ChannelUnknownError, LoadError, NameTakenError, RequiredMissingError, UsageError
+from tidegate.errors import (
+    ChannelUnknownError,
+    LoadError,
+    NameTakenError,
+    NotReleasedError,
+    RequiredMissingError,
+    UsageError,
+)
 from tidegate.names import bundle_name
 from tidegate.registry.reference import place_of
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
@@ -25,6 +32,7 @@ from tidegate.trust.checks import check_root_time, verify_manifest
 from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import Loader, LoadItem
 from tidegate_receiver.loaders.targets import open_loader
+from tidegate_receiver.numbering import read_void, withdrawal
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
 from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.records import read_known_time
@@ -78,6 +86,8 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     permission = check_release(workspace.settings, papers.manifest.channel_name, releaser, row.name)
     if row.state is BundleState.QUARANTINED:
         _check_standing(workspace, quarantine, papers.manifest)
+    with workspace.state.reading() as tx:
+        _check_withdrawn(tx, row, papers)
     source = LayeredSource(quarantine.layout, workspace.depot)
     items = items_of(papers.manifest)
     with workspace.state.reading() as tx:
@@ -90,6 +100,15 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     if loader is not None:
         loader.check(wanted)
     return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader)
+
+
+def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:
+    """What the low side took back after it was sent is not loaded any more, nor anywhere else than it is."""
+    reason = withdrawal(read_void(tx, row.channel_id, papers.manifest.epoch), row)
+    if reason is not None:
+        raise NotReleasedError(
+            f"bundle {row.name}: the low side has withdrawn it: {reason}", hint="ask the low side what comes instead"
+        )
 
 
 def _check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifest: Manifest) -> None:

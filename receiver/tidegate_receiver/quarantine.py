@@ -17,6 +17,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import DigestError, FormatError
 from tidegate.files import sync_filesystem
+from tidegate.slip.receipt import receipt_of
 from tidegate_receiver.spool import Spool, disk
 
 PAPERS_FOLDER = "bundle"
@@ -40,6 +41,20 @@ def lay_down(spool: Spool, target: Path, manifest: Manifest, head: memoryview, m
     with disk("syncing a bundle"):
         sync_filesystem(spool.content)
     spool.move_content(target)
+
+
+def quarantine_receipt(folder: Path, tables: Tables) -> str:
+    """What only the content gives (docs/format/slip.md, S-6), of the bundle in `folder`."""
+    digests = tables.blobs["sha256"].tobytes()
+    layout = Depot(folder, create=False)
+
+    def read(digest: str, offset: int, length: int) -> bytes:
+        with layout.open_blob(digest) as file:
+            file.seek(offset)
+            return file.read(length)
+
+    keys = [digests[at : at + 32] for at in range(0, len(digests), 32)]
+    return receipt_of(folder.name, keys, tables.blobs["size"].tolist(), read)
 
 
 class QuarantinedBundle:

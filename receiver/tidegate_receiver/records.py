@@ -4,18 +4,20 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from tidegate.bundle.manifest import Manifest
+from tidegate.bundle.manifest import Manifest, VoidNumber
 from tidegate.carrier.announcement import Announcement
 from tidegate.clock import now, parse_time
 from tidegate.config import Settings
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Entry, Event, KeyHolder, Medium, Outcome, PreviousBundle, entry
+from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.jobs import JobState, begin_job, end_job, find_job
 from tidegate.state.meta import FLOOR_STEP_SECONDS, floor, known_time, raise_floor
 from tidegate.state.names import begin_epoch, list_names
+from tidegate_receiver.numbering import read_void, void_detail
 from tidegate_receiver.outcomes import event_of, reason_of
 from tidegate_receiver.reassembly import FillReport
 from tidegate_receiver.verification import History, Judgement, VerifiedAnnouncement, VerifiedManifest
@@ -72,6 +74,7 @@ def read_history(tx: Transaction, announcement: Announcement, settings: Settings
     """What the checks ask of this side's memory."""
     row = get_channel(tx, announcement.channel)
     counts = row is not None and row.epoch == announcement.epoch  # a new epoch begins counting anew
+    void = read_void(tx, announcement.channel, announcement.epoch)
     same = (
         other.bundle_id
         for other in bundles_by_number(tx, announcement.channel, announcement.sequence)
@@ -84,6 +87,7 @@ def read_history(tx: Transaction, announcement: Announcement, settings: Settings
         same_number=tuple(same),
         known_time=read_known_time(tx, settings),
         created_limit=_created_limit(tx, settings),
+        void={number: item.bundle_id for number, item in void.items()},
     )
 
 
@@ -172,7 +176,8 @@ def record_received(
     signed = subject.signed
     assert signed is not None
     manifest = signed.manifest
-    put_bundle(tx, make_row(subject, BundleState.QUARANTINED, detail))
+    known = read_void(tx, manifest.channel, manifest.epoch)
+    put_bundle(tx, make_row(subject, BundleState.QUARANTINED, {**detail, "void": void_detail(manifest)}))
     before = get_channel(tx, manifest.channel)
     if before is not None and before.epoch < manifest.epoch:
         begin_epoch(tx, manifest.channel)
@@ -187,11 +192,22 @@ def record_received(
     tx.queue(subject.entry(Event.QUARANTINE, manifest_digest=f"sha256:{subject.verified.announcement.bundle_id}"))
     if judgement.is_late:
         tx.queue(subject.entry(Event.LATE, detail=_late_text(detail), names=tuple(detail.get("late_names", ()))))
+    for item in manifest.void or ():
+        if item.sequence not in known:
+            tx.queue(_void_entry(subject, item))
     if judgement.gap is not None:
         first, last = judgement.gap
         missing = f"number {first}" if first == last else f"numbers {first} to {last}"
         tx.queue(subject.entry(Event.GAP, detail=f"{missing} have not come", names=()))
     _end_job(tx, subject, JobState.DONE)
+
+
+def _void_entry(subject: Subject, item: VoidNumber) -> Entry:
+    """The low side's word that a number will not come, or that its bundle is taken back."""
+    event = Event.DISCARD if item.reason is None else Event.WITHDRAW
+    own = subject.entry(event, names=(), detail=item.reason or "the low side says that it will not come")
+    name = bundle_name(subject.verified.announcement.channel, item.sequence)
+    return replace(own, subject=name, bundle=item.bundle_id, bundle_name=name, sequence=item.sequence, previous=None)
 
 
 def _late_text(detail: dict[str, Any]) -> str:

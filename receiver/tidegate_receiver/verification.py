@@ -9,8 +9,8 @@ Nothing is parsed before what vouches for it holds. Everything here is bytes and
 the state knows comes as `History`, and `intake` opens, stores and records. The order: trust-and-ledger, docs/format.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tidegate.bundle.cover import find_signatures, parse_cover
 from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
@@ -39,6 +39,7 @@ from tidegate.trust.checks import (
 from tidegate.trust.payload import RoleName, Root
 from tidegate.trust.root import CARRIED_MAX_BYTES, Chain, VerifiedSigner, continue_chain, read_chain_id
 
+_VOID_HINT = "set this medium aside: the low side discarded or withdrew the bundle after it was sent"
 SEQUENCE_WINDOW = 1024  # numbers below the highest that may still come, and above it that may come at once
 
 
@@ -74,6 +75,8 @@ class History:
     known_time: int | None = None
     #: a time of creation later than this waits for approval; None where nothing can be ahead
     created_limit: int | None = None
+    #: numbers that the low side has declared void, with the bundle_id that had each
+    void: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Judgement:
     """What the numbers say of a bundle that may be taken."""
 
     is_late: bool
-    #: numbers between the highest one taken and this one that have not come: first and last, or None
+    #: numbers between the highest one taken and this one that have not come and are not void: first and last, or None
     gap: tuple[int, int] | None
 
 
@@ -175,7 +178,8 @@ def judge_manifest(manifest: Manifest, taken_id: str, chain: Chain, site: Root, 
     _check_sequence(manifest, taken_id, history)
     _check_time(manifest, history)
     highest = history.highest_sequence
-    gap = (highest + 1, manifest.sequence - 1) if 0 < highest < manifest.sequence - 1 else None
+    void = {*history.void, *(item.sequence for item in manifest.void or ())}
+    gap = missing_between(highest + 1, manifest.sequence - 1, void=void) if highest else None
     return Judgement(is_late=manifest.sequence < highest, gap=gap)
 
 
@@ -184,6 +188,11 @@ def _check_sequence(manifest: Manifest, taken_id: str, history: History) -> None
     for other in history.same_number:
         if other != taken_id:
             raise ForkError(f"bundle {manifest.name}: was seen as {other[:16]}, and now as {taken_id[:16]}")
+    voided = history.void.get(number)
+    if voided == taken_id:
+        raise StaleError(f"bundle {manifest.name}: the low side has declared its number void", hint=_VOID_HINT)
+    if voided is not None:
+        raise ForkError(f"bundle {manifest.name}: its number is void, and was that of {voided[:16]}")
     if number < history.floor_sequence:
         raise StaleError(
             f"bundle {manifest.name}: number {number} is below the channel's floor, {history.floor_sequence}"
@@ -211,3 +220,9 @@ def verify_tables(head: memoryview, verified: VerifiedAnnouncement, manifest: Ma
     """The tables behind the manifest, after their digests and every rule of the format."""
     announcement = verified.announcement
     return parse_tables(head, announcement.manifest_length, manifest, announcement.parts[CHUNKS].length)
+
+
+def missing_between(first: int, last: int, *, void: Container[int]) -> tuple[int, int] | None:
+    """The first and the last of the numbers from `first` to `last` that are not void; None for none."""
+    numbers = [number for number in range(first, last + 1) if number not in void]
+    return (numbers[0], numbers[-1]) if numbers else None

@@ -1,8 +1,8 @@
 """What the high side has already: the base of a bundle, as the person who packs names it.
 
-Without a word the base is what return slips confirmed (`packing_confirmed`). ``--since BUNDLE`` names another: what that
-bundle carried, what it built on, and what its own bases carried are left out of the new bundle, and each blob that is
-left out stands in the required table with the number of the bundle that carried it, so that nothing hides. A base is
+Without a word the base is what return slips confirmed (`packing_confirmed`). ``--since BUNDLE`` names another: what
+that bundle carried, what it built on, and what its own bases carried are left out of the new bundle, and each blob that
+is left out stands in the required table with the number of the bundle that carried it, so that nothing hides. A base is
 read from its ``.tgb``, held to the bundle_id that the state remembers.
 """
 

@@ -219,7 +219,7 @@ def _check_claim(said: Statement, sent: dict[int, BundleRow]) -> None:
         raise SlipClaimError(f"slip of {said.site}: speaks of number {unsent.words()}, which was never sent")
     is_other = held_sum((number, sent[number].bundle_id) for number in said.held) != said.held_sum
     highest = sent.get(said.held.highest)
-    if highest is not None and highest.detail.get("receipt"):
+    if said.code is not None and highest is not None and highest.detail.get("receipt"):
         is_other = is_other or said.code != _code_of(highest, said.epoch, said.site)
     if is_other:
         raise SlipForkError(

@@ -60,15 +60,23 @@ def show_keys(invocation: Invocation) -> None:
 
 
 @command.command("export", short_help="Write the pairing file; print its fingerprint in words.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @shared_options(writes=True)
-def export(invocation: Invocation, file: Path) -> None:
-    """Write the channel root's chain to FILE for ``tidegate trust add`` on the other side."""
+def export(invocation: Invocation, file: Path | None) -> None:
+    """Low side: write the channel root's chain to FILE for ``tidegate trust add`` on the other side. High side: print
+    the line by which the low side believes this site's return slips; FILE is optional there."""
+    from tidegate.commands.site_trust import export_site_key
+    from tidegate.errors import UsageError
     from tidegate.files import write_durably
     from tidegate.ledger.entries import Event, entry
     from tidegate.trust.words import fingerprint_words
 
-    workspace = invocation.workspace(Role.LOW)
+    workspace = invocation.workspace()
+    if workspace.settings.role is Role.HIGH:
+        export_site_key(invocation, workspace, file)
+        return
+    if file is None:
+        raise UsageError("name the FILE that the pairing file is written to")
     chain = workspace.trust.own_channel()
     words = fingerprint_words(chain.channel_id)
     if not invocation.dry_run:

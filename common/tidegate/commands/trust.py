@@ -19,13 +19,18 @@ def command() -> None:
 @click.option("--fingerprint", metavar="WORDS", help="The twelve words, as you heard them from the other side.")
 @shared_options(writes=True)
 def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
-    """Pin the channel of the pairing file FILE in the site root. Without the right words it is refused."""
+    """High side: pin the channel of the pairing file FILE in the site root. Low side: pin the key of a site, whose
+    line (in quotes, or in FILE) "tidegate keys export" prints there. Without the right words it is refused."""
+    from tidegate.commands.site_trust import add_site
     from tidegate.errors import FingerprintError
     from tidegate.ledger.entries import Event, entry
     from tidegate.trust.root import continue_chain, parse_chain
     from tidegate.trust.words import check_fingerprint
 
-    workspace = invocation.workspace(Role.HIGH)
+    workspace = invocation.workspace()
+    if workspace.settings.role is Role.LOW:
+        add_site(invocation, workspace, file, fingerprint)
+        return
     chain = parse_chain(_read(file))
     if fingerprint is None:
         raise FingerprintError(f"{file}: channel {chain.newest.name} is pinned only with its twelve words")
@@ -66,10 +71,15 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
 @command.command("list", short_help="The pinned channels, with words and keys.")
 @shared_options()
 def list_channels(invocation: Invocation) -> None:
-    """The channels that the site root pins, their fingerprints, and the keys that may sign their content."""
+    """The channels that the site root pins, their fingerprints, and the keys that may sign their content; on the low
+    side the sites whose slips are believed."""
+    from tidegate.commands.site_trust import list_sites
     from tidegate.trust.words import fingerprint_words
 
-    workspace = invocation.workspace(Role.HIGH)
+    workspace = invocation.workspace()
+    if workspace.settings.role is Role.LOW:
+        list_sites(invocation, workspace)
+        return
     rows = []
     for pinned in workspace.trust.list():
         words = fingerprint_words(pinned.channel_id)
@@ -95,10 +105,15 @@ def list_channels(invocation: Invocation) -> None:
 @click.argument("channel")
 @shared_options(writes=True)
 def remove(invocation: Invocation, channel: str) -> None:
-    """Believe CHANNEL (its name or id) no more. What was loaded stays; nothing more of it is received."""
+    """Believe CHANNEL (its name or id) no more. What was loaded stays; nothing more of it is received. On the low side
+    CHANNEL is a site, whose slips are not believed any more."""
+    from tidegate.commands.site_trust import remove_site
     from tidegate.ledger.entries import Event, entry
 
-    workspace = invocation.workspace(Role.HIGH)
+    workspace = invocation.workspace()
+    if workspace.settings.role is Role.LOW:
+        remove_site(invocation, workspace, channel)
+        return
     found = [item for item in workspace.trust.list() if channel in (item.name, item.channel_id)]
     if not found:
         invocation.report.closing(f"nothing to do: channel {channel} is not pinned here", removed=False)

@@ -22,7 +22,7 @@ from tidegate.slip.code import Code, parse_code
 from tidegate.slip.numbers import NONE, Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tidegate.trust.keys import Signer
 
@@ -53,7 +53,7 @@ class Statement:
     missing: Numbers
     #: `held_sum` of the held bundles
     held_sum: str
-    #: of the highest bundle that is held
+    #: of the highest bundle that is held; None where there is none, or its receipt is not known
     code: Code | None
     size: int
     root: bytes
@@ -138,22 +138,24 @@ def verify_slip(slip: Slip, key: NoteKey, channel_id: str) -> bytes:
     return note
 
 
-def fit(said: Statement, ids: dict[int, str]) -> Statement:
-    """`said` with as many ranges as fit; `ids` are the bundle_ids of what is held.
+def fit(said: Statement, ids: "Mapping[int, str]", code_of: "Callable[[int], Code | None]") -> Statement:
+    """`said` with as many ranges as fit, its sum and its code; `ids` are the bundle_ids of what is held.
 
     Left out are the ranges of the fewest numbers, of the longer list first. What a slip does not name it says nothing
     about: unconfirmed content rides again.
     """
-    said = replace(said, held_sum=held_sum((number, ids[number]) for number in said.held))
-    while len(Slip(said, bytes(SIGNATURE_BYTES)).text()) > SLIP_MAX_BYTES:
-        if len(str(said.missing)) > len(str(said.held)):
+    while True:
+        held = said.held
+        total = held_sum((number, ids[number]) for number in held)
+        said = replace(said, held_sum=total, code=code_of(held.highest) if held else None)
+        if len(Slip(said, bytes(SIGNATURE_BYTES)).text()) <= SLIP_MAX_BYTES:
+            return said
+        if len(str(said.missing)) > len(str(held)):
             said = replace(said, missing=said.missing.without_smallest())
-        elif said.held:
-            held = said.held.without_smallest()
-            said = replace(said, held=held, held_sum=held_sum((number, ids[number]) for number in held))
+        elif held:
+            said = replace(said, held=held.without_smallest())
         else:
             raise UsageError(f"slip for channel {said.prefix}: does not fit {SLIP_MAX_BYTES} bytes")
-    return said
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -275,9 +277,7 @@ def _check_sense(said: Statement) -> None:
     """S-5: what the lines say together."""
     if said.held.meets(said.missing):
         raise SlipMistypedError("slip: a number is held and missing")
-    named = (said.code.prefix, said.code.sequence) if said.code else None
-    due = (said.prefix, said.held.highest) if said.held else None
-    if named != due:
+    if said.code is not None and (said.code.prefix, said.code.sequence) != (said.prefix, said.held.highest):
         raise SlipMistypedError("slip: line CODE: is not of the highest bundle that is held")
 
 

@@ -1,5 +1,7 @@
 """``tidegate inbox``: bundles, their state, what is missing, what to do next."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tidegate.commands.options import Invocation, shared_options
@@ -7,6 +9,10 @@ from tidegate.config import Role
 from tidegate.state.bundles import BundleRow, BundleState
 from tidegate.text import printable
 from tidegate.units import format_bytes
+
+if TYPE_CHECKING:
+    from tidegate.state.db import Transaction
+    from tidegate.workspace import Workspace
 
 
 @click.command("inbox", short_help="Bundles, their state, what is missing, what to do next.")
@@ -20,9 +26,11 @@ def command(invocation: Invocation) -> None:
     workspace = invocation.workspace(Role.HIGH)
     with workspace.state.reading() as tx:
         rows = list_bundles(tx)
+        taken_back = _withdrawals(tx, rows)
     cells = []
     for row in rows:
-        missing = what_is_missing(row)
+        reason = taken_back.get(row.bundle_id)
+        missing = what_is_missing(row) if reason is None else f"withdrawn: {printable(reason, 100)}"
         names = ", ".join(printable(str(item["name"]), 60) for item in row.artifacts[:3])
         more = f" and {len(row.artifacts) - 3} more" if len(row.artifacts) > 3 else ""
         cells.append((row.name, row.state, format_bytes(row.content_size), missing or "nothing", names + more))
@@ -35,6 +43,7 @@ def command(invocation: Invocation) -> None:
                 "content_size": row.content_size,
                 "artifacts": [item["name"] for item in row.artifacts],
                 "missing": missing,
+                "withdrawn": reason,
                 "detail": row.detail,
             }
         )
@@ -42,7 +51,31 @@ def command(invocation: Invocation) -> None:
         invocation.report.table(("bundle", "state", "content", "missing", "artifacts"), cells)
     else:
         invocation.report.line("nothing has come yet")
+    _show_gaps(invocation, workspace)
     invocation.report.line(f"next: {next_step(workspace, rows)}")
+
+
+def _withdrawals(tx: "Transaction", rows: tuple[BundleRow, ...]) -> dict[str, str]:
+    """bundle_id → why the low side took it back."""
+    from tidegate_receiver.numbering import read_void, withdrawal
+
+    epochs = {(row.channel_id, int(row.detail.get("epoch", 1))) for row in rows}
+    void = {key: read_void(tx, *key) for key in epochs}
+    reasons = ((row, withdrawal(void[row.channel_id, int(row.detail.get("epoch", 1))], row)) for row in rows)
+    return {row.bundle_id: reason for row, reason in reasons if reason is not None}
+
+
+def _show_gaps(invocation: Invocation, workspace: "Workspace") -> None:
+    """A line for each channel of which numbers have not come; what is void is no gap."""
+    from tidegate_receiver.numbering import read_standing
+
+    for channel in workspace.trust.list():
+        with workspace.state.reading() as tx:
+            standing = read_standing(tx, workspace.root, channel.channel_id, channel.root.epoch)
+        if standing.missing:
+            missing = standing.missing.words()
+            invocation.report.line(f'channel {channel.name}: {missing} missing; "tidegate slip" tells the office')
+            invocation.report.object({"channel": channel.name, "missing_numbers": list(standing.missing)})
 
 
 def what_is_missing(row: BundleRow) -> str:

@@ -126,11 +126,15 @@ def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
         if outcome.needs:
             notes.append(f"load number {', '.join(map(str, outcome.needs))} first")
         notes.append("loaded" if is_loaded else f'next: "tidegate load {outcome.name}"')
-        return "; ".join([*notes, "the medium may be removed"])
+        return "; ".join([*notes, "the medium may be removed", *_for_the_office(outcome)])
     if outcome.kind is OutcomeKind.DUPLICATE:
-        return "the medium may be removed"
+        return "; ".join(["the medium may be removed", *_for_the_office(outcome)])
     if outcome.kind is OutcomeKind.PLANNED:
         return "nothing was written"
     if outcome.kind is OutcomeKind.INCOMPLETE:
         return "insert another copy of it, and run the same again"
     return "nothing of it was taken"
+
+
+def _for_the_office(outcome: ReceiveOutcome) -> tuple[str, ...]:
+    return (f"for the office: {outcome.code}",) if outcome.code else ()
