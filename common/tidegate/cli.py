@@ -27,6 +27,7 @@ SECTIONS = (
     ("low side", ("lock", "plan", "pack", "reproduce", "diff", "send", "discard", "withdraw")),
     ("high side", ("receive", "watch", "inbox", "load", "serve", "baseline")),
     ("both sides", ("status", "find", "show", "verify", "slip", "ledger", "cleanup", "init", "keys", "trust", "doctor", "demo")),
+    ("upkeep", ("cleanup",)),
 )
 
 

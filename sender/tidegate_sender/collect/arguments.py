@@ -1,7 +1,8 @@
 """What an argument of `pack` and `plan` means: a path, a transfer list, an OCI layout, or an image.
 
 ``./``, ``../`` and ``/`` begin a path; ``oci:`` begins an OCI layout; a YAML file with ``tidegate:`` at its top is a
-transfer list, with or without such a beginning; anything else is an image reference by Docker's rules.
+transfer list, with or without such a beginning, which is held to the lock file beside it; anything else is an image
+reference by Docker's rules.
 """
 
 import re
@@ -78,9 +79,10 @@ def items_from_arguments(texts: Iterable[str], *, platforms: tuple[str, ...] = (
 
 def _items(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
     if argument.kind is ArgumentKind.TRANSFER_LIST:
+        from tidegate_sender.collect.lock import hold_to_lock
         from tidegate_sender.collect.transfer_list import read_transfer_list
 
-        return read_transfer_list(Path(argument.text))
+        return hold_to_lock(read_transfer_list(Path(argument.text)), Path(argument.text))
     if argument.kind is ArgumentKind.LAYOUT:
         path, _, tag = argument.text.partition(":")
         if not path:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, Self
 
 from tidegate.canonical import dumps
-from tidegate.depot.commit import BlobCommit, BlobWriter
 from tidegate.depot.descriptors import Descriptor
-from tidegate.depot.graph import walk
+from tidegate.depot.graph import BlobReader, walk
 from tidegate.errors import CollectError, SourceChangedError, UsageError
 from tidegate.oci import (
     EMPTY_BYTES,
@@ -52,6 +52,22 @@ class FilesResult:
     skipped: tuple[str, ...]
 
 
+class SinkWriter(Protocol):
+    """Takes the bytes of one blob; closing it without `finish` drops them."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def finish(self) -> Descriptor: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+
+
+class BlobSink(BlobReader, Protocol):
+    """Where blobs of a tree go: a commit of the depot, or hashes only where a lock is made. Used by several threads."""
+
+    def writer(self, expected_digest: str | None = None, expected_size: int | None = None) -> SinkWriter: ...
+    def add(self, data: bytes, media_type: str) -> Descriptor: ...
+
+
 def title_of(path: Path) -> str:
     """The base name of what a person named, also for ``.`` and ``docs/``. Raises UsageError for ``/``."""
     name = path.name if path.name not in {"", ".", ".."} else path.resolve().name
@@ -63,7 +79,7 @@ def title_of(path: Path) -> str:
 def collect_files(
     path: Path,
     title: str,
-    commit: BlobCommit,
+    commit: BlobSink,
     *,
     progress: Callable[[int], object] = lambda _count: None,
     tar_max_bytes: int = TAR_MAX_BYTES,
@@ -90,7 +106,7 @@ def collect_files(
 
 
 def _write_tars(
-    tree: Tree, commit: BlobCommit, progress: Callable[[int], object], tar_max_bytes: int
+    tree: Tree, commit: BlobSink, progress: Callable[[int], object], tar_max_bytes: int
 ) -> Iterator[tuple[TarPlan, Descriptor]]:
     """Every tar with its descriptor, in order; a few are in work at a time."""
     under_way: deque[tuple[TarPlan, Future[Descriptor]]] = deque()
@@ -111,7 +127,7 @@ def _write_tars(
 
 
 def _write_tar(
-    tree: Tree, plan: TarPlan, commit: BlobCommit, progress: Callable[[int], object], stop: threading.Event
+    tree: Tree, plan: TarPlan, commit: BlobSink, progress: Callable[[int], object], stop: threading.Event
 ) -> Descriptor:
     with commit.writer(expected_size=plan.length) as writer:
         tar = _TarWriter(writer, progress, stop)
@@ -127,7 +143,7 @@ def _write_tar(
 class _TarWriter:
     """Gathers headers and contents in one buffer, so that small files cost no write of their own."""
 
-    def __init__(self, writer: BlobWriter, progress: Callable[[int], object], stop: threading.Event) -> None:
+    def __init__(self, writer: SinkWriter, progress: Callable[[int], object], stop: threading.Event) -> None:
         self._writer, self._progress, self._stop = writer, progress, stop
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._used = 0
@@ -189,7 +205,7 @@ def _compare(status: os.stat_result, member: Member, path: bytes) -> None:
 
 
 def _write_manifest(
-    commit: BlobCommit, title: str, layers: list[Descriptor], counts: dict[str, str], max_bytes: int
+    commit: BlobSink, title: str, layers: list[Descriptor], counts: dict[str, str], max_bytes: int
 ) -> Descriptor:
     """The manifest of the tree, or, where that would be too long, an index of manifests (C-9)."""
     config = commit.add(EMPTY_BYTES, OCI_EMPTY)

@@ -14,12 +14,18 @@ ProgressCallback = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing that is wanted, and what its request says. `origin`: the command line, or a line of a transfer list."""
+    """One thing that is wanted, and what its request says.
+
+    `origin`: the command line, or a line of a transfer list. `given`: the path as a list has it, which does not depend
+    on where the list lies. `locked`: the digest that a lock file holds the item to (`lock`), empty where there is none.
+    """
 
     required: bool = False
     ticket: str = ""
     justification: str = ""
     origin: str = "command line"
+    given: str = ""
+    locked: str = ""
 
     @property
     def label(self) -> str:

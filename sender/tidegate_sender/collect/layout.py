@@ -4,7 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.depot.commit import BlobCommit
-from tidegate.depot.descriptors import Descriptor, parse_index_entries, parse_manifest
+from tidegate.depot.descriptors import (
+    MANIFEST_MAX_BYTES,
+    Descriptor,
+    Manifest,
+    detect_media_type,
+    parse_index_entries,
+    parse_manifest,
+)
 from tidegate.depot.graph import walk
 from tidegate.depot.store import INDEX_MAX_BYTES, Depot
 from tidegate.errors import BlobMissingError, CollectError, UsageError
@@ -19,14 +26,25 @@ from tidegate_sender.collect.tree import source_error
 def resolve_layout(item: LayoutItem) -> tuple[str, Descriptor, Depot]:
     """The artifact's name, its root, and the folder as a reader. Raises CollectError, UsageError, GraphError."""
     source = Depot(item.path, create=False)
-    entry = _entry(item)
-    data = source.read_blob(entry.digest, max_bytes=entry.size)
-    manifest = parse_manifest(data, entry.media_type, what=item.label)
-    root = Descriptor(entry.media_type, entry.digest, entry.size)
+    name, root, manifest = read_entry(item, source)
     chosen = choose_root(
         root, manifest, item.platforms, item.label, lambda blob, limit: source.read_blob(blob.digest, max_bytes=limit)
     )
-    return _name(item, entry.annotations.get(REF_NAME, "")), chosen, source
+    return name, chosen, source
+
+
+def read_entry(item: LayoutItem, source: Depot) -> tuple[str, Descriptor, Manifest]:
+    """The artifact's name, and its root before platforms are chosen: what is locked, else what the index says now."""
+    entry = _entry(item)
+    name = _name(item, entry.annotations.get(REF_NAME, ""))
+    if item.locked and item.locked != entry.digest:
+        # The name moved; what it stood for may still lie in the layout.
+        data = source.read_blob(item.locked, max_bytes=MANIFEST_MAX_BYTES)
+        root = Descriptor(detect_media_type(data), item.locked, len(data))
+    else:
+        data = source.read_blob(entry.digest, max_bytes=entry.size)
+        root = Descriptor(entry.media_type, entry.digest, entry.size)
+    return name, root, parse_manifest(data, root.media_type, what=item.label)
 
 
 def collect_layout(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidegate.depot.commit import BlobCommit
 from tidegate.depot.store import Depot
-from tidegate.errors import CollectError, NameTakenError, StateError, TidegateError
+from tidegate.errors import CollectError, LockDiffersError, NameTakenError, StateError, TidegateError
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of
 from tidegate_sender.collect.files import collect_files
@@ -50,8 +50,8 @@ def collect(
     for item in items:
         try:
             artifact = bring.item(item)
-        except StateError:
-            raise
+        except (StateError, LockDiffersError):
+            raise  # what a lock promises is had whole, or nothing is packed
         except TidegateError as error:
             if item.required:
                 raise
@@ -119,6 +119,10 @@ class _Bringer:
     def _files(self, item: FilesItem, commit: BlobCommit, count: "_Counter") -> CollectedArtifact:
         name = item.name
         result = collect_files(item.path, item.title, commit, progress=count.add_unbounded)
+        if item.locked and result.descriptor.digest != item.locked:
+            raise LockDiffersError(
+                f"{item.origin}: {item.label}: is {result.descriptor.digest} now, and locked as {item.locked}"
+            )
         return CollectedArtifact(
             name=name,
             kind="files",

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from tidegate.depot.commit import BlobCommit
-from tidegate.depot.descriptors import Descriptor, detect_media_type, parse_manifest, refuse_schema_1
+from tidegate.depot.descriptors import Descriptor, Manifest, detect_media_type, parse_manifest, refuse_schema_1
 from tidegate.depot.graph import walk
 from tidegate.errors import BlobDamagedError, CollectError, RegistryError, RegistryLiesError, TidegateError
 from tidegate.registry.client import ManifestAnswer, RegistryClient
@@ -72,12 +72,17 @@ class RegistryReader:
 
 def resolve_image(item: ImageItem, client: RegistryClient, reader: RegistryReader) -> Descriptor:
     """The root of the artifact: what the reference stands for now, narrowed to the platforms wanted."""
+    root, manifest = read_reference(item, client, reader)
+    return choose_root(root, manifest, item.platforms, item.label, reader.config)
+
+
+def read_reference(item: ImageItem, client: RegistryClient, reader: RegistryReader) -> tuple[Descriptor, Manifest]:
+    """What the reference stands for before platforms are chosen: what is locked, else what the registry says now."""
     reference = item.reference
-    answer = client.manifest(reference.repository, reference.wanted)
+    answer = client.manifest(reference.repository, item.locked or reference.wanted)
     reader.read[answer.digest] = answer.data
     root = Descriptor(_media_type(answer, item.label), answer.digest, answer.size)
-    manifest = parse_manifest(answer.data, root.media_type, what=item.label)
-    return choose_root(root, manifest, item.platforms, item.label, reader.config)
+    return root, parse_manifest(answer.data, root.media_type, what=item.label)
 
 
 def _media_type(answer: ManifestAnswer, label: str) -> str:

@@ -38,18 +38,23 @@ def read_transfer_list(path: Path) -> tuple[Item, ...]:
 def parse_transfer_list(data: bytes, name: str, folder: Path) -> tuple[Item, ...]:
     """The items of a transfer list called `name`, whose relative paths start at `folder`. Raises UsageError."""
     document = read_yaml(data, name)
-    faults = [text for _place, text in sorted(_faults(document))]
-    if faults:
-        more = [f"{name}: and {len(faults) - _FAULTS_MAX} faults more"] if len(faults) > _FAULTS_MAX else []
-        raise UsageError("\n".join(faults[:_FAULTS_MAX] + more))
+    check_document(document, schema())
     return tuple(_items(document, folder))
 
 
-def _faults(document: Document) -> Iterator[tuple[tuple[int, int], str]]:
+def check_document(document: Document, form: dict[str, Any]) -> None:
+    """Hold `document` to the JSON schema `form`. Raises UsageError naming every fault."""
+    faults = [text for _place, text in sorted(_faults(document, form))]
+    if faults:
+        more = [f"{document.name}: and {len(faults) - _FAULTS_MAX} faults more"] if len(faults) > _FAULTS_MAX else []
+        raise UsageError("\n".join(faults[:_FAULTS_MAX] + more))
+
+
+def _faults(document: Document, form: dict[str, Any]) -> Iterator[tuple[tuple[int, int], str]]:
     """Every fault with its (line, column)."""
     from jsonschema import Draft202012Validator
 
-    for error in Draft202012Validator(schema()).iter_errors(document.value):
+    for error in Draft202012Validator(form).iter_errors(document.value):
         path = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             yield from _unknown_fields(error, path, document)
@@ -90,7 +95,7 @@ def _wrong(error: "ValidationError") -> str:
     if error.validator == "const":
         return f"{value} is a version that is not known here; this is version {error.validator_value}"
     if error.validator == "pattern":
-        return f"{value} is not written like linux/amd64"
+        return f"{value} is {'no digest' if 'sha256' in str(error.validator_value) else 'not written like linux/amd64'}"
     return error.message[:200]
 
 
@@ -116,6 +121,7 @@ def _items(document: Document, folder: Path) -> Iterator[Item]:
             fields = {main: entry} if isinstance(entry, str) else dict(entry)
             place = document.place((kind, number))
             common = {key: fields[key] for key in ("required", "ticket", "justification") if key in fields}
+            common["given"] = str(fields[main])
             try:
                 yield make(fields, folder, {**common, "origin": place})
             except UsageError as error:

@@ -1,0 +1,164 @@
+"""Resolve the entries of a transfer list to digests: manifests are read from their source, files are hashed.
+
+Nothing is brought: images are asked for their manifests only, and the tars of files are hashed as they would be written
+and not kept, so that a lock can be made on a host that was never initialised.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Self
+
+from tidegate.depot.commit import OCTETS
+from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.graph import BlobReader, walk
+from tidegate.depot.store import Depot
+from tidegate.errors import BlobDamagedError, BlobMissingError, CollectError, StateError, TidegateError, UsageError
+from tidegate.registry.client import RegistryClient
+from tidegate_sender.collect.files import collect_files
+from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.layout import read_entry, resolve_layout
+from tidegate_sender.collect.lock import Locked, asked_of
+from tidegate_sender.collect.pipeline import ClientFactory
+from tidegate_sender.collect.registry import RegistryReader, read_reference, resolve_image
+
+#: called with the number of entries done, of all, and what is worked on
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Which locked entries are resolved anew: all, or those whose name fits one of `patterns`."""
+
+    is_all: bool = False
+    patterns: tuple[str, ...] = ()
+
+    def concerns(self, locked: Locked) -> bool:
+        return self.is_all or any(self.fits(pattern, locked) for pattern in self.patterns)
+
+    @staticmethod
+    def fits(pattern: str, locked: Locked) -> bool:
+        """By name, by what the list says, or by the end of the name: ``app:1`` for ``localhost:5000/app:1``."""
+        name = locked.name
+        return fnmatchcase(name, pattern) or name.endswith(f"/{pattern}") or fnmatchcase(locked.asked.source, pattern)
+
+    def check(self, locked: Sequence[Locked]) -> None:
+        """Raises UsageError for a pattern that fits nothing."""
+        for pattern in self.patterns:
+            if not any(self.fits(pattern, entry) for entry in locked):
+                raise UsageError(f"{pattern!r} fits nothing in the list", hint="names stand in the lock file")
+
+
+def lock_items(
+    items: Sequence[Item],
+    before: Sequence[Locked],
+    renewal: Renewal,
+    *,
+    client_factory: ClientFactory = RegistryClient,
+    progress: Progress = lambda _done, _total, _phase: None,
+) -> tuple[Locked, ...]:
+    """The lock of `items`: entries of `before` that still are wanted and not renewed stay, the others are resolved.
+
+    Raises CollectError naming everything that could not be resolved: half a lock would be none.
+    """
+    known = {entry.asked: entry for entry in before}
+    resolve = _Resolver(client_factory)
+    entries: dict[object, Locked] = {}
+    failures = []
+    for done, item in enumerate(items):
+        asked = asked_of(item)
+        if asked in entries:
+            continue
+        if asked in known and not renewal.concerns(known[asked]):
+            entries[asked] = known[asked]
+            continue
+        progress(done, len(items), f"locking {item.label}")
+        try:
+            entries[asked] = resolve.item(replace(item, locked=""))
+        except StateError:
+            raise
+        except TidegateError as error:
+            failures.append(f"{item.origin}: {item.label}: {error.message}")
+    if failures:
+        raise CollectError("\n".join(failures), hint="nothing was written")
+    locked = tuple(sorted(entries.values(), key=lambda entry: entry.order))
+    renewal.check(locked)
+    return locked
+
+
+class _Resolver:
+    """Asks one source after another; keeps one client a registry."""
+
+    def __init__(self, client_factory: ClientFactory) -> None:
+        self._factory = client_factory
+        self._clients: dict[str, RegistryClient] = {}
+
+    def item(self, item: Item) -> Locked:
+        if isinstance(item, ImageItem):
+            return self._image(item)
+        if isinstance(item, LayoutItem):
+            name, root, _manifest = read_entry(item, Depot(item.path, create=False))
+            _name, chosen, source = resolve_layout(replace(item, locked=root.digest))
+            return _locked(item, name, root, source, chosen)
+        if isinstance(item, FilesItem):
+            result = collect_files(item.path, item.title, HashingSink())
+            return Locked(item.name, asked_of(item), result.descriptor.digest, result.size_bytes)
+        raise CollectError(f"{item.label}: {type(item).__name__} cannot be locked")
+
+    def _image(self, item: ImageItem) -> Locked:
+        host = item.reference.registry
+        if host not in self._clients:
+            self._clients[host] = self._factory(host)
+        reader = RegistryReader(self._clients[host], item.reference.repository)
+        root, _manifest = read_reference(item, reader.client, reader)
+        # By digest from here on: a tag that moves between two questions must not give a lock of both.
+        chosen = resolve_image(replace(item, locked=root.digest), reader.client, reader)
+        return _locked(item, item.reference.name, root, reader, chosen)
+
+
+def _locked(item: Item, name: str, root: Descriptor, reader: BlobReader, chosen: Descriptor) -> Locked:
+    return Locked(name, asked_of(item), root.digest, sum(blob.size for blob in walk(reader, chosen)))
+
+
+@dataclass(slots=True)
+class HashingSink:
+    """A `BlobSink` that keeps small blobs (the manifests of a tree) and of the others their hash alone."""
+
+    small: dict[str, bytes] = field(default_factory=dict)
+
+    def writer(self, expected_digest: str | None = None, expected_size: int | None = None) -> "_HashingWriter":
+        assert expected_digest is None, "nobody knows the digest of a tar before it is made"
+        return _HashingWriter(expected_size)
+
+    def add(self, data: bytes, media_type: str = OCTETS) -> Descriptor:
+        digest = f"sha256:{sha256(data).hexdigest()}"
+        self.small[digest] = data
+        return Descriptor(media_type, digest, len(data))
+
+    def read_blob(self, digest: str, *, max_bytes: int) -> bytes:
+        data = self.small.get(digest)
+        if data is None or len(data) > max_bytes:
+            raise BlobMissingError(f"blob {digest}: was hashed and not kept")
+        return data
+
+
+class _HashingWriter(nullcontext[None]):
+    """The hash and size of what is written."""
+
+    def __init__(self, expected_size: int | None) -> None:
+        super().__init__()
+        self._hasher, self._size, self._expected = sha256(), 0, expected_size
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._hasher.update(data)
+        self._size += len(data)
+
+    def finish(self) -> Descriptor:
+        if self._expected not in {None, self._size}:
+            raise BlobDamagedError(f"a tar has {self._size} bytes, {self._expected} expected")
+        return Descriptor(OCTETS, f"sha256:{self._hasher.hexdigest()}", self._size)
+
+    def __enter__(self) -> Self:  # type: ignore[override]
+        return self
