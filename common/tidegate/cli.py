@@ -26,8 +26,8 @@ INTERRUPTED = 130
 SECTIONS = (
     ("low side", ("lock", "plan", "pack", "reproduce", "diff", "send", "discard", "withdraw")),
     ("high side", ("receive", "watch", "inbox", "load", "serve", "baseline")),
-    ("both sides", ("status", "find", "show", "verify", "slip", "ledger", "cleanup", "init", "keys", "trust", "doctor", "demo")),
-    ("upkeep", ("cleanup",)),
+    ("both sides", ("status", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
+    ("upkeep", ("find", "cleanup")),
 )
 
 
