@@ -1,11 +1,19 @@
 """``tidegate ledger``: read what happened, and check that nobody changed it."""
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.text import printable
+
+if TYPE_CHECKING:
+    from tidegate.ledger.entries import RecordedEntry
+    from tidegate.workspace import Workspace
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @click.group("ledger", cls=Group, short_help="What happened on this side: list, verify.")
@@ -15,8 +23,8 @@ def command() -> None:
 
 @command.command("list", short_help="Entries, oldest first.")
 @click.option("--event", metavar="EVENT", help="Only entries of this event, for example load.")
-@click.option("--bundle", metavar="BUNDLE", help="Only entries of this bundle (its name or id).")
-@click.option("--since", metavar="TIME", help="Only entries from this time on, for example 2026-01-31T08:00:00Z.")
+@click.option("--bundle", metavar="BUNDLE", help="Only entries of this bundle (its name, number or id).")
+@click.option("--since", metavar="TIME", help="Only entries from this time on, 2026-01-31, or 2026-01-31T08:00:00Z.")
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
 @shared_options()
 def list_entries(
@@ -26,20 +34,59 @@ def list_entries(
     from tidegate.ledger.listing import list_recorded
 
     workspace = invocation.workspace()
-    entries = list_recorded(workspace.folder("ledger"), event=event, bundle=bundle, since=since)
+    if since is not None and _DAY.fullmatch(since):
+        since += "T00:00:00Z"
+    entries = list_recorded(
+        workspace.folder("ledger"), event=event, bundle=_bundle_named(workspace, bundle), since=since
+    )
+    if not entries and event is not None:
+        _refuse_unknown_event(event)
     chosen = entries if last is None else entries[-last:]
     report = invocation.report
     rows = []
     for item in chosen:
         report.object({"number": item.number, "entry": item.fields})
         what = item.text("bundle_name") or item.text("channel_name")
-        reason = item.text("reason") or item.text("detail")
-        cells = (item.text("time"), item.text("event"), item.text("outcome"), what, reason)
+        cells = (item.text("time"), item.text("event"), item.text("outcome"), what, _remark(item))
         rows.append((str(item.number), *(printable(cell, 80) for cell in cells)))
     if rows:
-        report.table(("number", "time", "event", "outcome", "bundle", ""), rows)
+        report.table(("number", "time", "event", "outcome", "about", ""), rows)
     elif not invocation.json_lines:
         report.line("no entry")
+
+
+def _remark(item: "RecordedEntry") -> str:
+    """Why, what more, and which medium; all of it is in ``--json``."""
+    parts = [item.text("reason"), item.text("detail")]
+    medium = (item.fields or {}).get("medium")
+    if isinstance(medium, dict):
+        parts.append(" ".join(str(medium[name]) for name in ("vendor", "product", "serial", "path") if name in medium))
+    return "; ".join(part for part in parts if part)
+
+
+def _bundle_named(workspace: "Workspace", text: str | None) -> str | None:
+    """A number as the bundle's name; anything else as it is, since the ledger may know more bundles than the state."""
+    if text is None or not text.isdecimal() or len(text) >= 8:
+        return text
+    from tidegate.state.bundles import find_bundle
+
+    with workspace.state.reading() as tx:
+        return find_bundle(tx, text).name
+
+
+def _refuse_unknown_event(event: str) -> None:
+    """A mistyped event must not read as "it never happened"; one that this version does not know may be a newer one."""
+    import difflib
+
+    from tidegate.errors import UsageError
+    from tidegate.ledger.entries import Event
+
+    known = [str(item) for item in Event]
+    if event in known:
+        return
+    close = difflib.get_close_matches(event, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageError(f"no entry of an event {event!r}{meant}", hint='"tidegate ledger list" shows the words')
 
 
 @command.command("verify", short_help="Recompute the whole ledger and compare it with its checkpoint.")
