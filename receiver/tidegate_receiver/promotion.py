@@ -82,7 +82,9 @@ def load(
     """
     if dry_run:
         plan = plan_load(workspace, bundle, to, releaser)
-        items = tuple(LoadedItem(item.name, item.place, item.root.digest, True) for item in plan.items)
+        changes_all = plan.is_new or plan.loader is not None  # what a target has is asked for when it is loaded
+        lacking = plan.places if changes_all else stage_lacks(stage_folder(workspace), plan.places)
+        items = tuple(LoadedItem(item.name, item.place, item.root.digest, item.place in lacking) for item in plan.items)
         return replace(_report(workspace, plan, items, promoted=plan.is_new), dry_run=True)
     workspace.begin()
     try:

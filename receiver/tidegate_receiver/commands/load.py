@@ -4,6 +4,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
+from tidegate.report import counted
 from tidegate.units import format_bytes
 
 
@@ -20,7 +21,8 @@ def command(invocation: Invocation, bundle: str, to: str | None) -> None:
     with report.progress() as progress:
         done = load(workspace, bundle, to=to, dry_run=invocation.dry_run, progress=progress)
     for item in done.items:
-        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed else '(there already)'}".rstrip())
+        place = done.target if done.dry_run and done.target else item.place
+        report.line(f"{item.name}  ->  {place}  {'' if item.changed else '(there already)'}".rstrip())
     for note in done.notes:
         report.warn(note)
     for name in done.kept_names:
@@ -29,16 +31,15 @@ def command(invocation: Invocation, bundle: str, to: str | None) -> None:
         report.line(f"{name}: the low side no longer carries it; it stays here until somebody removes it")
     where = done.target or f"stage {done.stage}"
     size = format_bytes(sum(item.size_bytes for item in done.items))
-    if done.dry_run:
-        text = f"{done.bundle_name} would be loaded: {len(done.items)} artifacts to {where}"
+    artifacts = counted(len(done.items), "artifact")
+    if done.dry_run and not done.nothing_to_do:
+        text = f"{done.bundle_name} would be loaded: {artifacts} to {where}"
     elif done.nothing_to_do:
         text = f"nothing to do: {done.bundle_name} is loaded to {where} already"
     else:
-        text = f"loaded {done.bundle_name}: {len(done.items)} artifacts to {where}" + (
-            f", {size}" if done.target else ""
-        )
+        text = f"loaded {done.bundle_name}: {artifacts} to {where}" + (f", {size}" if done.target else "")
     report.closing(
-        f'{text}; next: "tidegate serve"' if done.target is None else text,
+        f'{text}; next: "tidegate serve"' if done.target is None and not done.dry_run else text,
         bundle=done.bundle_name,
         bundle_id=done.bundle_id,
         stage=done.stage,
