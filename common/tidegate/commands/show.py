@@ -7,7 +7,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.examination.findings import Examination, MediumExamination, Refusal, Trust, Wholeness
-from tidegate.report import Report
+from tidegate.report import Report, counted
 from tidegate.text import printable
 from tidegate.units import format_bytes
 
@@ -58,14 +58,15 @@ def _examine(invocation: Invocation, what: str | None, *, deep: bool, envelope: 
 
 
 def _report(report: Report, found: MediumExamination, place: Path, *, deep: bool) -> int:
-    for examination in found.bundles:
+    for examination in sorted(found.bundles, key=lambda item: (item.manifest.channel_name, item.manifest.sequence)):
         _show_bundle(report, examination)
     for refusal in found.refusals:
         _show_refusal(report, refusal)
     if found.damaged_files:
-        report.line(f"{len(found.damaged_files)} damaged files: {', '.join(found.damaged_files[:5])}")
+        damaged = counted(len(found.damaged_files), "damaged file")
+        report.line(f"{damaged}: {', '.join(found.damaged_files[:5])}")
     if found.strangers:
-        report.line(f"{len(found.strangers)} other files, left alone")
+        report.line(f"{counted(len(found.strangers), 'other file')}, left alone")
     if not found.bundles and not found.refusals:
         from tidegate.errors import NothingOnMediumError
 
@@ -91,17 +92,15 @@ def _show_bundle(report: Report, found: Examination) -> None:
     else:
         report.line(f"  signed    by {signers}; this host does not know the channel, whose fingerprint is")
         report.line(f"            {found.fingerprint}")
-    size = format_bytes(manifest.content_size)
-    report.line(
-        f"  holds     {len(manifest.artifacts)} artifacts, {size}, {format_bytes(manifest.chunks_length)} packed"
-    )
+    size = f"{format_bytes(manifest.content_size)}, {format_bytes(manifest.chunks_length)} packed"
+    report.line(f"  holds     {counted(len(manifest.artifacts), 'artifact')}, {size}")
     for artifact in manifest.artifacts[:20]:
         report.line(f"            {printable(artifact.name)}  {artifact.kind}  {artifact.digest[:19]}…")
     if len(manifest.artifacts) > 20:
         report.line(f"            and {len(manifest.artifacts) - 20} more (--json lists all)")
     if manifest.tables.required.count:
-        report.line(f"  builds on {manifest.tables.required.count} blobs of earlier bundles")
-    places = f"; {found.damage.records} damaged places" if found.damage.records else ""
+        report.line(f"  builds on {counted(manifest.tables.required.count, 'blob')} of earlier bundles")
+    places = f"; {counted(found.damage.records, 'damaged place')}" if found.damage.records else ""
     report.line(f"  state     {_WORDS[found.wholeness]}{places}")
 
 
