@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import CollectError, StateError, TidegateError
+from tidegate.errors import CollectError, NameTakenError, StateError, TidegateError
 from tidegate.registry.client import RegistryClient
+from tidegate.registry.reference import place_of
 from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.layout import resolve_layout
 from tidegate_sender.collect.pipeline import ClientFactory
@@ -45,15 +46,27 @@ class Survey:
 
 def survey(items: Sequence[Item], depot: Depot | None, *, client_factory: ClientFactory = RegistryClient) -> Survey:
     """Look at every item; `depot` is None where there is none yet. Raises what this host's disk raises."""
-    artifacts, failures = [], []
+    artifacts: dict[str, SurveyedArtifact] = {}
+    failures = []
     for item in items:
         try:
-            artifacts.append(_survey_item(item, depot, client_factory))
-        except StateError:
+            _add(artifacts, _survey_item(item, depot, client_factory))
+        except (StateError, NameTakenError):
             raise
         except TidegateError as error:
             failures.append(CollectFailure(item.label, item.origin, error))
-    return Survey(tuple(artifacts), tuple(failures))
+    return Survey(tuple(artifacts.values()), tuple(failures))
+
+
+def _add(artifacts: dict[str, SurveyedArtifact], artifact: SurveyedArtifact) -> None:
+    """By place, as `collect` does. Of files, whose digests nobody knows yet, size and name have to do."""
+    place = place_of(artifact.name)
+    before = artifacts.setdefault(place, artifact)
+    if (before.name, before.root, before.size_bytes) != (artifact.name, artifact.root, artifact.size_bytes):
+        raise NameTakenError(
+            f"{artifact.source} and {before.source} would both be {place} on the high side",
+            hint="give one of them another name in a transfer list, or send them in two bundles",
+        )
 
 
 def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory) -> SurveyedArtifact:

@@ -7,9 +7,11 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import PartialError, UsageError
-from tidegate.report import Report
+from tidegate.report import Report, counted
+from tidegate.state.bundles import BundleState, get_bundle
 from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration
+from tidegate_sender.commands.failures import failure_text
 
 if TYPE_CHECKING:
     from tidegate_sender.request import RequestReport
@@ -57,10 +59,12 @@ def command(
     options = PackOptions(since, expire_days, audience or None, classification, anyway, full)
     with invocation.report.progress() as progress:
         done = fulfil(workspace, items, options, progress)
-    _report(invocation.report, done)
+    with workspace.state.reading() as tx:
+        row = get_bundle(tx, done.packed.bundle_id)
+    _report(invocation.report, done, is_sent=row is not None and row.state is not BundleState.PACKED)
 
 
-def _report(report: Report, done: "RequestReport") -> None:
+def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
     from tidegate.files import SYNCS
     from tidegate_sender.packing import PackOutcome
 
@@ -69,7 +73,7 @@ def _report(report: Report, done: "RequestReport") -> None:
         for name in artifact.skipped:
             report.warn(f"{artifact.source}: {printable(name)} is no file, folder or link, and is left out")
     for failure in failures:
-        report.warn(f"{failure.label}: not brought: {printable(failure.error.message, 500)}")
+        report.warn(f"not brought: {failure_text(failure)}", failure.error.hint)
     values = {
         "bundle": packed.name,
         "bundle_id": packed.bundle_id,
@@ -90,11 +94,15 @@ def _report(report: Report, done: "RequestReport") -> None:
     following = f'next: "tidegate send {packed.name}"'
     if packed.outcome is PackOutcome.NOTHING:
         text = f"nothing to do: {packed.name} has the same artifacts (--anyway packs them again)"
+        if is_sent:
+            following = f'it was sent; "tidegate send {packed.name}" writes another copy'
     else:
         sizes = f"{format_bytes(packed.content_size)} in {format_bytes(packed.size)}"
-        text = f"packed {packed.name}: {packed.artifact_count} artifacts, {sizes}, {format_duration(packed.seconds)}"
+        artifacts = counted(packed.artifact_count, "artifact")
+        text = f"packed {packed.name}: {artifacts}, {sizes}, {format_duration(packed.seconds)}"
         if packed.required_count:
-            text += f"; builds on {packed.required_count} blobs ({format_bytes(packed.required_size)}) sent before"
+            blobs = counted(packed.required_count, "blob")
+            text += f"; builds on {blobs} ({format_bytes(packed.required_size)}) sent before"
         if packed.again.count:
             text += f"; {format_bytes(packed.again.size)} ride again, sent before and not confirmed by a slip"
         if packed.void:

@@ -10,9 +10,9 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import MediaFullError, PartialError
-from tidegate.report import Report
-from tidegate.text import printable
+from tidegate.report import Report, counted
 from tidegate.units import format_bytes
+from tidegate_sender.commands.failures import failure_text
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -54,16 +54,20 @@ def command(
 def show_plan(
     report: Report, workspace: "Workspace", items: "Sequence[Item]", basis: Basis, medium: Path | None
 ) -> None:
-    """Print the plan; raises PartialError where something cannot be had, MediaFullError where it does not fit."""
+    """Print the plan; raises PartialError where something cannot be had, the first failure where nothing can, and
+    MediaFullError where it does not fit."""
     from tidegate_sender.planning import plan
 
     planned = plan(workspace, items, since=basis.since, full=basis.full, medium=medium)
     _show_table(report, planned)
-    for failure in planned.failures:
-        report.warn(f"{failure.label}: {printable(failure.error.message, 500)}")
+    for failure in planned.failures if planned.artifacts else planned.failures[1:]:
+        report.warn(failure_text(failure), failure.error.hint)
     report.closing(_summary(planned), **_as_object(planned))
+    if planned.failures and not planned.artifacts:
+        raise planned.failures[0].error  # as `pack` would
     if planned.failures:
-        raise PartialError(f"{len(planned.failures)} of {len(items)} cannot be had: {planned.failures[0].label}")
+        labels = ", ".join(failure.label for failure in planned.failures[:5])
+        raise PartialError(f"{len(planned.failures)} of {len(items)} cannot be had: {labels}")
     if planned.room is not None and not planned.room.fits:
         raise MediaFullError(
             f"{planned.room.medium}: up to {format_bytes(planned.room.needed)} needed,"
@@ -83,9 +87,11 @@ def _show_table(report: Report, planned: "Plan") -> None:
 
 
 def _summary(planned: "Plan") -> str:
+    if not planned.artifacts:
+        return "nothing of it can be had; nothing was changed"
     parts = [
-        f"{planned.bundle} would bring {len(planned.artifacts)} artifacts, {format_bytes(planned.brought_size)},"
-        f" at most {format_bytes(planned.volume_bytes)} on a medium"
+        f"{planned.bundle} would bring {counted(len(planned.artifacts), 'artifact')},"
+        f" {format_bytes(planned.brought_size)}, at most {format_bytes(planned.volume_bytes)} on a medium"
     ]
     if planned.required_size:
         parts.append(f"{format_bytes(planned.required_size)} are left out, sent before")
