@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tidegate.commands.options import Invocation, shared_options
-from tidegate.config import Role
+from tidegate.config import REDUNDANCY_MAX, Role
 from tidegate.errors import MediaFullError, UsageError
 from tidegate.report import Report
 from tidegate.units import format_bytes, format_duration
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from tidegate.state.bundles import BundleRow
     from tidegate_sender.delivery import Delivery
     from tidegate_sender.media import WriteEstimate
+
+
+#: how it was read back, by `tidegate_sender.media.ReadBack`
+_READ_BACK = {
+    "direct": ", read back from the drive itself",
+    "cache-dropped": ", read back past the cache",
+    "unproven": ", read back, perhaps from this host's own memory",
+    "skipped": "",
+}
 
 
 @click.command("send", short_help="Write a bundle to a medium and read it back.")
@@ -44,7 +53,9 @@ def command(
     )
     report = invocation.report
     estimate = estimate_delivery(workspace, found, place, options, measure=not invocation.dry_run)
-    _announce(report, row, place, estimate)
+    if not estimate.has_copy:
+        _announce(report, row, place, estimate)
+    _warn_of_expiry(report, row)
     if invocation.dry_run:
         _close_dry_run(report, row, place, estimate)
         return
@@ -61,22 +72,35 @@ def parse_percent(text: str) -> float:
         value = float(text.strip().removesuffix("%"))
     except ValueError:
         raise UsageError(f"{text!r} is no percentage: write it like 10%") from None
-    return value if value < 1 and "%" not in text else value / 100
+    share = value if value < 1 and "%" not in text else value / 100
+    if not 0 <= share <= REDUNDANCY_MAX:
+        raise UsageError(f"{text!r} is not within 0% and {REDUNDANCY_MAX * 100}%")
+    return share
 
 
 def _announce(report: Report, row: "BundleRow", place: Path, estimate: "WriteEstimate") -> None:
     time_text = ""
     if estimate.seconds is not None:
-        low, high = estimate.seconds
-        time_text = f", about {format_duration(low)} to {format_duration(high)}"
+        low, high = (format_duration(seconds) for seconds in estimate.seconds)
+        time_text = f", about {low}" if low == high else f", about {low} to {high}"
     report.line(f"bundle {row.name}: {format_bytes(estimate.volume_bytes)} to write to {place}{time_text}")
+
+
+def _warn_of_expiry(report: Report, row: "BundleRow") -> None:
+    from tidegate import clock
+
+    if row.expires and row.expires <= clock.now():
+        report.warn(
+            f"{row.name} expired {clock.format_time(row.expires)}: the high side may refuse it",
+            '"tidegate pack" with the same words and --anyway makes a bundle that has not',
+        )
 
 
 def _close_dry_run(report: Report, row: "BundleRow", place: Path, estimate: "WriteEstimate") -> None:
     room = estimate.room
     values = {"bundle": row.name, "volume_bytes": estimate.volume_bytes, "needed": room.needed, "free": room.available}
     if estimate.has_copy:
-        report.closing(f"{place} has a copy of {row.name} already", **values)
+        report.closing(f"nothing to do: {place} has a copy of {row.name} already", **values)
     elif room.is_enough:
         report.closing(f"it fits: {format_bytes(room.needed)} needed on {place}", **values)
     else:
@@ -92,13 +116,17 @@ def _close(report: Report, delivery: "Delivery", seconds: float) -> None:
 
     written = delivery.report
     size = format_bytes(written.volume_bytes)
-    read_back = "" if written.read_back.value == "skipped" else f", read back ({written.read_back.value})"
+    read_back = _READ_BACK[written.read_back.value]
     if written.outcome is WriteOutcome.ALREADY_THERE:
         text = f"nothing to do: {delivery.medium} has a whole copy of {delivery.bundle} already"
     else:
         text = f"sent {delivery.bundle}: {size} written{read_back} in {format_duration(seconds)}"
     removable = written.may_be_removed and (read_back or written.outcome is WriteOutcome.ALREADY_THERE)
-    ending = "unmount it, then it may be removed" if removable else "not read back: do not rely on it yet"
+    ending = (
+        "unmount it, then it may be removed"
+        if removable
+        else f'not read back, do not rely on it yet; next: "tidegate verify {delivery.medium.absolute()}"'
+    )
     report.closing(
         f"{text}; {ending}",
         bundle=delivery.bundle,
