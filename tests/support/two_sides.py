@@ -186,9 +186,8 @@ class Sides:
         return cls(folder, Side(low), Side(high))
 
     def copy(self, folder: Path) -> "Sides":
-        """The same two roots once more; nothing in a root knows its own place."""
-        for name in ("low", "high"):
-            shutil.copytree(self.folder / name, folder / name, symlinks=True)
+        """Roots and sticks once more, as they are; nothing in a root knows its own place."""
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
         return Sides(folder, Side(folder / "low"), Side(folder / "high"))
 
     @property
