@@ -27,7 +27,7 @@ SECTIONS = (
     ("low side", ("lock", "plan", "pack", "reproduce", "diff", "send", "discard", "withdraw")),
     ("high side", ("receive", "watch", "inbox", "load", "serve", "baseline")),
     ("both sides", ("status", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
-    ("upkeep", ("find", "cleanup")),
+    ("upkeep", ("find", "media", "cleanup")),
 )
 
 

@@ -5,6 +5,7 @@ then parses. A token that does not count is an answer, not an error: a medium is
 No file is opened here. Format: docs/format/media-token.md.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,12 +80,22 @@ def read_token(data: bytes) -> Envelope:
 
 def judge_token(data: bytes, chains: Iterable[Chain]) -> JudgedToken:
     """What the token file `data` is worth to somebody who trusts `chains`. Raises nothing for what `data` holds."""
-    digest = sha256(data).hexdigest()
+    digest = token_digest(data)
     try:
         envelope = read_token(data)
         return _judge(envelope, digest, chains)
     except FormatError as error:
         return JudgedToken(TokenState.UNREADABLE, digest, reason=error.message)
+
+
+def token_digest(data: bytes) -> str:
+    """What tells two token files apart, as the register remembers it."""
+    return sha256(data).hexdigest()
+
+
+def valid_label(text: str) -> bool:
+    """Whether `text` may be the label of a medium."""
+    return re.match(LABEL, text) is not None
 
 
 def key_of(data: bytes) -> str:
