@@ -1,5 +1,6 @@
 """``tidegate keys``: the keys of this host, and the pairing file for the other side."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,13 @@ def list_keys(invocation: Invocation) -> None:
     workspace = invocation.workspace()
     root = _own_chain(workspace).newest
     held = _held_keys(workspace)
+    folder = workspace.root / "keys"
+    absent = "not on this host" if os.access(folder, os.R_OK | os.X_OK) else "in a folder that you may not read"
     rows = []
     for key_id, key in root.keys.items():
         roles = [name for name, role in root.roles.items() if key_id in role.keys]
         state = "revoked" if key_id in root.revoked_ids else ", ".join(roles) or "no role"
-        rows.append((key_id[:16], key.holder, state, held.get(key_id, "not on this host")))
+        rows.append((key_id[:16], key.holder, state, held.get(key_id, absent)))
         invocation.report.object(
             {"key_id": key_id, "holder": key.holder, "roles": roles, "file": held.get(key_id), "public": key.public}
         )
@@ -67,8 +70,6 @@ def export(invocation: Invocation, file: Path | None) -> None:
     the line by which the low side believes this site's return slips; FILE is optional there."""
     from tidegate.commands.site_trust import export_site_key
     from tidegate.errors import UsageError
-    from tidegate.files import write_durably
-    from tidegate.ledger.entries import Event, entry
     from tidegate.trust.words import fingerprint_words
 
     workspace = invocation.workspace()
@@ -79,22 +80,61 @@ def export(invocation: Invocation, file: Path | None) -> None:
         raise UsageError("name the FILE that the pairing file is written to")
     chain = workspace.trust.own_channel()
     words = fingerprint_words(chain.channel_id)
-    if not invocation.dry_run:
-        with workspace.recording():
-            write_durably(file.absolute(), chain.to_whole_bytes())
-            with workspace.state.transaction() as transaction:
-                transaction.queue(
-                    entry(Event.EXPORT, subject=chain.channel_id, step="pairing-file", channel=chain.channel_id)
-                )
+    is_new = _is_new(file, chain)
+    if is_new and not invocation.dry_run:
+        _write_pairing_file(workspace, file, chain)
+    what = f"channel {chain.newest.name}, root version {chain.newest.version}"
     done = "would be written" if invocation.dry_run else "written"
-    invocation.report.line(f"{file} {done}: channel {chain.newest.name}, root version {chain.newest.version}")
+    invocation.report.line(f"{file} {done}: {what}" if is_new else f"nothing to do: {file} is there already: {what}")
     invocation.report.line(f"fingerprint: {words}")
     invocation.report.closing(
         "carry the file to the other side, and read the words to them by voice",
         file=str(file),
         channel=chain.channel_id,
         fingerprint=words,
+        new=is_new,
     )
+
+
+def _is_new(file: Path, chain: "Chain") -> bool:
+    """Whether the pairing file is still to be written. What lies there and is none is not overwritten."""
+    from tidegate.errors import FormatError, SignatureError, TrustError, UsageError
+    from tidegate.trust.root import CHANNEL_CHAIN_MAX_BYTES, parse_chain
+
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.absolute().parent}")
+    if not file.exists():
+        return True
+    with file.open("rb") as opened:
+        data = opened.read(CHANNEL_CHAIN_MAX_BYTES + 1)
+    try:
+        parse_chain(data)
+    except (FormatError, SignatureError, TrustError):
+        raise UsageError(f"{file}: is there, and is no pairing file", hint="name a new file, or remove it") from None
+    return data != chain.to_whole_bytes()
+
+
+def _write_pairing_file(workspace: Workspace, file: Path, chain: "Chain") -> None:
+    from tidegate.errors import HostError
+    from tidegate.files import write_durably
+    from tidegate.ledger.entries import Event, entry
+
+    with workspace.recording():
+        try:
+            write_durably(file.absolute(), chain.to_whole_bytes())
+        except OSError as error:  # names the temporary file beside it
+            raise HostError(f"{file}: {error.strerror}") from None
+        with workspace.state.transaction() as transaction:
+            transaction.queue(
+                entry(
+                    Event.EXPORT,
+                    subject=chain.channel_id,
+                    step="pairing-file",
+                    channel=chain.channel_id,
+                    channel_name=chain.newest.name,
+                    detail=f"pairing file, root version {chain.newest.version}",
+                )
+            )
 
 
 def _own_chain(workspace: Workspace) -> "Chain":

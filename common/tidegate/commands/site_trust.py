@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tidegate.commands.options import Invocation
-from tidegate.errors import FingerprintError
+from tidegate.errors import FingerprintError, HostError, TidegateError, UsageError
+from tidegate.ledger.checkpoint import NoteKey
 from tidegate.slip.site_key import INPUT_MAX_CHARACTERS, build_site_key, fingerprint_id, parse_site_key, site_of
 from tidegate.slip.site_keys import SiteKeys
 from tidegate.workspace import Workspace
@@ -11,17 +12,12 @@ from tidegate.workspace import Workspace
 
 def export_site_key(invocation: Invocation, workspace: Workspace, file: Path | None) -> None:
     """Print the line of this site's key and its words; also into `file`."""
-    from tidegate.files import write_durably
-    from tidegate.ledger.entries import Event, entry
     from tidegate.trust.words import fingerprint_words
 
     key = workspace.recorder.key
     line, words = build_site_key(key), fingerprint_words(fingerprint_id(key))
-    if file is not None and not invocation.dry_run:
-        with workspace.recording():
-            write_durably(file.absolute(), f"{line}\n".encode())
-            with workspace.state.transaction() as tx:
-                tx.queue(entry(Event.EXPORT, subject=site_of(key), step="site-key", key_id=key.id.hex()))
+    if file is not None and _is_new(file, f"{line}\n") and not invocation.dry_run:
+        _write_site_key(workspace, file, key)
     invocation.report.line(line)
     invocation.report.line(f"fingerprint: {words}")
     invocation.report.closing(
@@ -32,6 +28,33 @@ def export_site_key(invocation: Invocation, workspace: Workspace, file: Path | N
         fingerprint=words,
         file=str(file) if file else None,
     )
+
+
+def _is_new(file: Path, text: str) -> bool:
+    """Whether the line is still to be written. What lies there and is none is not overwritten."""
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.absolute().parent}")
+    if not file.exists():
+        return True
+    try:
+        found = file.read_bytes()[: 4 * INPUT_MAX_CHARACTERS].decode()
+        parse_site_key(found)
+    except (TidegateError, UnicodeDecodeError):
+        raise UsageError(f"{file}: is there, and is no site's line", hint="name a new file, or remove it") from None
+    return found != text
+
+
+def _write_site_key(workspace: Workspace, file: Path, key: NoteKey) -> None:
+    from tidegate.files import write_durably
+    from tidegate.ledger.entries import Event, entry
+
+    with workspace.recording():
+        try:
+            write_durably(file.absolute(), f"{build_site_key(key)}\n".encode())
+        except OSError as error:  # names the temporary file beside it
+            raise HostError(f"{file}: {error.strerror}") from None
+        with workspace.state.transaction() as tx:
+            tx.queue(entry(Event.EXPORT, subject=site_of(key), step="site-key", key_id=key.id.hex()))
 
 
 def add_site(invocation: Invocation, workspace: Workspace, what: Path, fingerprint: str | None) -> None:
