@@ -22,7 +22,7 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
     """High side: pin the channel of the pairing file FILE in the site root. Low side: pin the key of a site, whose
     line (in quotes, or in FILE) "tidegate keys export" prints there. Without the right words it is refused."""
     from tidegate.commands.site_trust import add_site
-    from tidegate.errors import FingerprintError
+    from tidegate.errors import FingerprintError, FormatError
     from tidegate.ledger.entries import Event, entry
     from tidegate.trust.root import continue_chain, parse_chain
     from tidegate.trust.words import check_fingerprint
@@ -31,9 +31,17 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
     if workspace.settings.role is Role.LOW:
         add_site(invocation, workspace, file, fingerprint)
         return
-    chain = parse_chain(_read(file))
+    try:
+        chain = parse_chain(_read(file))
+    except FormatError as error:
+        raise FormatError(
+            f"{file}: is no pairing file: {error.message}", hint='"tidegate keys export FILE" on the low side makes one'
+        ) from None
     if fingerprint is None:
-        raise FingerprintError(f"{file}: channel {chain.newest.name} is pinned only with its twelve words")
+        raise FingerprintError(
+            f"{file}: channel {chain.newest.name} is pinned only with its twelve words",
+            hint='have them read to you by voice ("tidegate keys show" there), and type them: --fingerprint "…"',
+        )
     check_fingerprint(chain.channel_id, fingerprint)
     if workspace.settings.sites[0] not in (chain.newest.sites or ()):
         named = ", ".join(chain.newest.sites or ())
@@ -80,11 +88,12 @@ def list_channels(invocation: Invocation) -> None:
     if workspace.settings.role is Role.LOW:
         list_sites(invocation, workspace)
         return
-    rows = []
+    rows, spoken = [], []
     for pinned in workspace.trust.list():
         words = fingerprint_words(pinned.channel_id)
         keys = sorted(pinned.root.role_keys("release"))
         rows.append((pinned.name, pinned.channel_id[:16], str(pinned.root.version), ", ".join(k[:16] for k in keys)))
+        spoken.append(f"fingerprint of {pinned.name}: {words}")
         invocation.report.object(
             {
                 "name": pinned.name,
@@ -97,6 +106,8 @@ def list_channels(invocation: Invocation) -> None:
         )
     if rows:
         invocation.report.table(("channel", "id", "root version", "release keys"), rows)
+        for line in spoken:
+            invocation.report.line(line)
     else:
         invocation.report.line('no channel is pinned; "tidegate trust add FILE --fingerprint …" pins one')
 
@@ -114,8 +125,10 @@ def remove(invocation: Invocation, channel: str) -> None:
     if workspace.settings.role is Role.LOW:
         remove_site(invocation, workspace, channel)
         return
-    found = [item for item in workspace.trust.list() if channel in (item.name, item.channel_id)]
+    channels = workspace.trust.list()
+    found = [item for item in channels if channel in (item.name, item.channel_id)]
     if not found:
+        _refuse_near_miss(channel, [item.name for item in channels])
         invocation.report.closing(f"nothing to do: channel {channel} is not pinned here", removed=False)
         return
     pinned = found[0]
@@ -134,6 +147,16 @@ def remove(invocation: Invocation, channel: str) -> None:
                 )
     done = "would not be pinned" if invocation.dry_run else "is not pinned"
     invocation.report.closing(f"channel {pinned.name} {done} any more", channel=pinned.channel_id, removed=True)
+
+
+def _refuse_near_miss(channel: str, names: list[str]) -> None:
+    """A mistyped name must not read as "believed no more"."""
+    import difflib
+
+    from tidegate.errors import UsageError
+
+    if close := difflib.get_close_matches(channel, names, n=1):
+        raise UsageError(f"no channel {channel!r} is pinned here; did you mean {close[0]!r}?")
 
 
 def _read(file: Path) -> bytes:
