@@ -8,8 +8,7 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import TidegateError
-from tidegate.report import Report, print_error
-from tidegate.text import printable
+from tidegate.report import Report, counted, print_error
 from tidegate.units import format_bytes, format_duration
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
 
@@ -66,8 +65,7 @@ def load_automatically(
 def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = ()) -> int:
     """One closing line a bundle, and what else lies on the medium; the exit code of the worst."""
     if found.strangers:
-        count = len(found.strangers)
-        report.line(f"{count} other {'file' if count == 1 else 'files'} on the medium, left alone")
+        report.line(f"{counted(len(found.strangers), 'other file')} on the medium, left alone")
     for name in found.damaged:
         report.warn(f"nothing can be recognised in {name}")
     for outcome in found.outcomes:
@@ -99,25 +97,25 @@ def _what(outcome: ReceiveOutcome) -> str:
     if outcome.kind is OutcomeKind.INCOMPLETE:
         return f"incomplete {name}: {outcome.chunks_done} of {outcome.chunk_count} pieces are whole and kept"
     if outcome.kind is OutcomeKind.PLANNED:
-        return f"{name} would be received: {len(outcome.artifacts)} artifacts, {size}"
-    return f"{outcome.kind} {name}: {printable(outcome.error.message, 300) if outcome.error else ''}"
+        return f"{name} would be received: {counted(len(outcome.artifacts), 'artifact')}, {size}"
+    return f"{outcome.kind} {name}"  # the error says why, on a line of its own
 
 
 def _damage(outcome: ReceiveOutcome) -> str:
     if outcome.files_missing:
-        files = "file is" if outcome.files_missing == 1 else "files are"
-        return f"{outcome.files_missing} {files} gone from the medium and repaired, nothing of the content missing"
+        files = counted(outcome.files_missing, "file is", "files are")
+        return f"{files} gone from the medium and repaired, nothing of the content missing"
     if not outcome.symbols_missing:
         return "undamaged, nothing missing"
-    places = "place" if outcome.symbols_missing == 1 else "places"
-    return f"{outcome.symbols_missing} damaged {places} repaired, nothing missing"
+    return f"{counted(outcome.symbols_missing, 'damaged place')} repaired, nothing missing"
 
 
 def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
     if outcome.kind is OutcomeKind.RECEIVED:
         notes = []
         if outcome.late_names:
-            notes.append(f"it came late, {len(outcome.late_names)} names stay where a newer bundle set them")
+            names = counted(len(outcome.late_names), "name stays", "names stay")
+            notes.append(f"it came late, {names} where a newer bundle set them")
         if outcome.gap is not None:
             first, last = outcome.gap
             notes.append(
