@@ -6,6 +6,7 @@ state) is raised. Every look at a medium is an entry, with what else lies on it;
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tidegate.carrier.found import FoundVolume, MediumContents
@@ -15,10 +16,13 @@ from tidegate.carrier.volume import RUNS_MAX
 from tidegate.errors import LimitError, MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.media.plugged import medium_for_ledger
+from tidegate.media.register import alarm_entry
+from tidegate.media.sighting import Sighting
 from tidegate.text import printable
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.bundle_intake import BundleIntake, ReceiveOptions, Volume
+from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
 from tidegate_receiver.records import read_known_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
@@ -51,9 +55,10 @@ def receive_medium(workspace: Workspace, folder: Path, options: ReceiveOptions |
 
 def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> MediumReport:
     contents = find_volumes(folder)
-    medium = medium_for_ledger(folder)
+    seen = _sight(workspace, contents, medium_for_ledger(folder), options)
+    medium = seen.facts
     if not options.dry_run:
-        _record_medium(workspace, medium, contents)
+        _record_medium(workspace, seen, contents)
     if not contents.volumes:
         raise nothing_error(folder, contents)
     outcomes: list[ReceiveOutcome] = []
@@ -79,7 +84,16 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
         outcomes.append(BundleIntake(workspace, volumes, others, medium, options).run())
         if not options.dry_run:
             workspace.recorder.drain()
-    return MediumReport(tuple(outcomes), contents.strangers, contents.damaged, contents.unlisted)
+    notes = tuple(alarm.text for alarm in seen.alarms)
+    return MediumReport(tuple(outcomes), contents.strangers, contents.damaged, contents.unlisted, notes)
+
+
+def _sight(workspace: Workspace, contents: MediumContents, facts: Medium, options: ReceiveOptions) -> Sighting:
+    """Which medium it is, by its token; nothing is stored yet."""
+    look_only = replace(options, dry_run=True)
+    return sight_medium(
+        workspace, contents, facts, lambda: _follow_preambles(workspace, contents.volumes, facts, look_only)
+    )
 
 
 def nothing_error(folder: Path, contents: MediumContents) -> NothingOnMediumError:
@@ -179,7 +193,7 @@ def _advance_root(workspace: Workspace, chain: Chain, medium: Medium) -> Chain:
 # --- entries that are about no bundle ---------------------------------------------------------
 
 
-def _record_medium(workspace: Workspace, medium: Medium, contents: MediumContents) -> None:
+def _record_medium(workspace: Workspace, seen: Sighting, contents: MediumContents) -> None:
     counts = {
         "volumes": len(contents.volumes),
         "strangers": len(contents.strangers),
@@ -191,12 +205,16 @@ def _record_medium(workspace: Workspace, medium: Medium, contents: MediumContent
         subject="medium",
         step=Event.MEDIA_INSERTED,
         outcome=Outcome.DONE if contents.volumes else Outcome.NOTHING,
-        medium=medium,
+        medium=seen.facts,
         counts=counts,
         names=(*contents.damaged, *contents.strangers),
+        detail=token_remark(seen),
     )
     with workspace.state.transaction() as tx:
         tx.queue(made)
+        for alarm in seen.alarms:
+            tx.queue(alarm_entry(alarm, seen.facts))
+        remember_sighting(tx, seen)
 
 
 def _refuse_volumes(

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tidegate import canonical
-from tidegate.clock import TIME_PATTERN
+from tidegate.clock import TIME_PATTERN, parse_time
 from tidegate.errors import FormatError, SignatureError
 from tidegate.names import HEX64
 from tidegate.trust.envelope import Envelope, pae, parse_envelope, sign_envelope
@@ -128,8 +128,18 @@ def _judge(envelope: Envelope, digest: str, chains: Iterable[Chain]) -> JudgedTo
         if signature.key_id in chain.newest.revoked_ids:
             return JudgedToken(TokenState.FORGED, digest, reason=f"token: key {short} is revoked")
         token = canonical.loads(envelope.payload, MediumToken, what="token", max_bytes=TOKEN_MAX_BYTES)
+        _check_times(token)
         if token.channel != chain.channel_id:
             reason = f"token: speaks of channel {token.channel[:16]}, signed by a key of {chain.newest.name}"
             return JudgedToken(TokenState.FORGED, digest, reason=reason)
         return JudgedToken(TokenState.GOOD, digest, token)
     return JudgedToken(TokenState.UNKNOWN, digest, reason=f"token: signed by key {short}, which is not known here")
+
+
+def _check_times(token: MediumToken) -> None:
+    """The pattern lets the 31st of February pass."""
+    try:
+        parse_time(token.registered)
+        parse_time(token.written)
+    except ValueError as error:
+        raise FormatError(f"token: {error}") from None

@@ -66,6 +66,8 @@ def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = (
     """One closing line a bundle, and what else lies on the medium; the exit code of the worst."""
     if found.strangers:
         report.line(f"{counted(len(found.strangers), 'other file')} on the medium, left alone")
+    for note in found.notes:
+        report.warn(note)
     for name in found.damaged:
         report.warn(f"nothing can be recognised in {name}")
     for outcome in found.outcomes:
