@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.bundle.container import BundleFile
+from tidegate.carrier.announcement import Announcement
 from tidegate.errors import BundleUnknownError, TidegateError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.lookup import FoundBundle
@@ -33,6 +34,14 @@ class SendOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumePart:
+    """One volume of a set. `completes`: with it the whole set is written."""
+
+    plan: Announcement
+    completes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What `send` did: the bundle, the medium as it describes itself, and the writer's report."""
 
@@ -50,7 +59,7 @@ def estimate_delivery(
         return estimate_write(
             bundle,
             medium,
-            preamble=_preamble(workspace),
+            preamble=preamble_of(workspace),
             redundancy=options.redundancy,
             read_back=options.read_back,
             measure=measure,
@@ -58,35 +67,46 @@ def estimate_delivery(
 
 
 def deliver(
-    workspace: Workspace, found: FoundBundle, medium: Path, facts: Medium, options: SendOptions, progress: Progress
+    workspace: Workspace,
+    found: FoundBundle,
+    medium: Path,
+    facts: Medium,
+    options: SendOptions,
+    progress: Progress,
+    part: VolumePart | None = None,
 ) -> Delivery:
-    """Write the bundle to `medium`. Raises MediaError and its kin; the ledger has the outcome in any case."""
+    """Write the bundle, or one volume of a set, to `medium`; it counts as sent once the set is complete.
+
+    Raises MediaError and its kin; the ledger has the outcome in any case.
+    """
     row = found.row
     if row is None:
         raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
     with BundleFile.open(found.file()) as bundle:
         manifest = bundle.manifest()
-        _begin(workspace, row, manifest, facts)
+        counts = {"volume": part.plan.volume} if part is not None else None
+        _begin(workspace, row, manifest, facts, counts)
         try:
             report = write_volume(
                 bundle,
                 medium,
                 signer=workspace.signer("carrier"),
-                preamble=_preamble(workspace),
+                preamble=preamble_of(workspace),
                 redundancy=options.redundancy,
                 sync=options.sync,
                 read_back=options.read_back,
                 progress=progress,
+                plan=part.plan if part is not None else None,
             )
         except BaseException as error:
             message = error.message if isinstance(error, TidegateError) else type(error).__name__
-            _record(workspace, row, manifest, facts, Event.WRITE, Outcome.FAILED, detail=message)
+            _record(workspace, row, manifest, facts, Event.WRITE, Outcome.FAILED, detail=message, counts=counts)
             raise
-    _record_sent(workspace, row, manifest, facts, report)
+    _record_sent(workspace, row, manifest, facts, report, part)
     return Delivery(row.name, row.bundle_id, medium, report)
 
 
-def _preamble(workspace: Workspace) -> bytes:
+def preamble_of(workspace: Workspace) -> bytes:
     """The channel's root as it is now: a bundle packed before a rotation still carries the newest root."""
     return workspace.trust.own_channel().to_bytes()
 
@@ -109,11 +129,13 @@ def _entry(row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, ou
     )
 
 
-def _begin(workspace: Workspace, row: BundleRow, manifest: "Manifest", facts: Medium) -> None:
+def _begin(
+    workspace: Workspace, row: BundleRow, manifest: "Manifest", facts: Medium, counts: dict[str, int] | None
+) -> None:
     """From here on the number is used up: a write that is killed late may leave a whole copy on the medium, and the
     same number packed again would then be a fork."""
     with workspace.state.transaction() as tx:
-        tx.queue(_entry(row, manifest, facts, Event.WRITE, Outcome.BEGUN))
+        tx.queue(_entry(row, manifest, facts, Event.WRITE, Outcome.BEGUN, counts=counts))
         current = get_bundle(tx, row.bundle_id)
         if current is not None:
             set_bundle_state(tx, row.bundle_id, current.state, detail={"write_begun": True})
@@ -135,15 +157,23 @@ def _record(
 
 
 def _record_sent(
-    workspace: Workspace, row: BundleRow, manifest: "Manifest", facts: Medium, report: WriteReport
+    workspace: Workspace,
+    row: BundleRow,
+    manifest: "Manifest",
+    facts: Medium,
+    report: WriteReport,
+    part: VolumePart | None,
 ) -> None:
+    counts = {"volume": part.plan.volume} if part is not None else None
     outcome = Outcome.NOTHING if report.outcome is WriteOutcome.ALREADY_THERE else Outcome.DONE
     with workspace.state.transaction() as tx:
-        tx.queue(_entry(row, manifest, facts, Event.WRITE, outcome, stored=report.volume_bytes))
+        tx.queue(_entry(row, manifest, facts, Event.WRITE, outcome, stored=report.volume_bytes, counts=counts))
         if report.read_back.value != "skipped":
             tx.queue(_entry(row, manifest, facts, Event.READ_BACK, Outcome.DONE, detail=report.read_back.value))
-        tx.queue(_entry(row, manifest, facts, Event.SEND, outcome, stored=report.volume_bytes))
+        if part is not None and not part.completes:
+            outcome = Outcome.PARTIAL
+        tx.queue(_entry(row, manifest, facts, Event.SEND, outcome, stored=report.volume_bytes, counts=counts))
         current = get_bundle(tx, row.bundle_id)
-        if current is not None and current.state is BundleState.PACKED:
+        if outcome is not Outcome.PARTIAL and current is not None and current.state is BundleState.PACKED:
             set_bundle_state(tx, row.bundle_id, BundleState.SENT)
     workspace.recorder.drain()

@@ -116,15 +116,16 @@ def write_volume(
     read_back: bool = True,
     progress: Progress | None = None,
     file_bytes: int = FILE_MAX_BYTES,
+    plan: Announcement | None = None,
 ) -> WriteReport:
-    """Write all of `bundle` to `medium`, a folder.
+    """Write all of `bundle` to `medium`, a folder; with a `plan` what it says, one volume of a set.
 
     Raises MediaNotFoundError, MediaFullError (before the first write, or when the medium fills up), MediumLostError
     when it goes away, MediaWriteError when what is read back differs; errors of the bundle's own file pass through.
     """
     tell = progress or _tell_nobody
     check_medium(medium)
-    announcement = plan_announcement(bundle, redundancy=redundancy, file_bytes=file_bytes)
+    announcement = plan or plan_announcement(bundle, redundancy=redundancy, file_bytes=file_bytes)
     there = _find_whole_copy(bundle, medium, announcement, signer, preamble, tell)
     if there is not None:
         if sync:  # whoever wrote it may have been killed before it was on the medium itself

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from tidegate.carrier.announcement import ANNOUNCEMENT_FORMAT, FILE_MAX_BYTES, Announcement, parse_announcement
+from tidegate.carrier.announcement import (
+    ANNOUNCEMENT_FORMAT,
+    CHUNKS,
+    FILE_MAX_BYTES,
+    Announcement,
+    parse_announcement,
+)
 from tidegate.carrier.found import FoundVolume
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import DEFAULT_REDUNDANCY, plan_parts
@@ -87,8 +93,16 @@ def has_plan(found: FoundVolume, announcement: Announcement, preamble: bytes) ->
         theirs = parse_announcement(found.frame)
     except TidegateError:
         return False
-    same = replace(theirs, set=announcement.set, file_bytes=announcement.file_bytes)
+    # A copy of the whole bundle is as good in another set; a volume of several belongs to its own.
+    is_whole = not announcement.is_striped and holds_all_groups(announcement)
+    same = replace(theirs, set=announcement.set if is_whole else theirs.set, file_bytes=announcement.file_bytes)
     return same == announcement and found.preamble == preamble
+
+
+def holds_all_groups(announcement: Announcement) -> bool:
+    """Whether the chunks lie on this volume from the first group to the last."""
+    groups = announcement.parts[CHUNKS].group_count
+    return not groups or (CHUNKS, 0, groups) in announcement.spans
 
 
 def estimate_volume(bundle: CarriedBundle, redundancy: float = DEFAULT_REDUNDANCY, *, preamble: bytes = b"") -> int:

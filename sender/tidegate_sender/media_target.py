@@ -114,14 +114,23 @@ def _replaceable(folder: Path, bundle_id: str) -> tuple[Path, ...] | None:
 
 def room_for(medium: Path, layout: VolumeLayout, target: Target) -> Room:
     """What the volume takes on the file system of `medium`, and what is free there or becomes so."""
-    status = os.statvfs(medium)
-    cluster = status.f_frsize or 4096
+    return Room(bytes_needed(medium, layout, target), bytes_available(medium, target))
+
+
+def bytes_needed(medium: Path, layout: VolumeLayout, target: Target) -> int:
+    """What the files of a volume and their folders take, in whole clusters."""
+    cluster = os.statvfs(medium).f_frsize or 4096
     folders = 0 if target.folder.exists() else 2
-    needed = sum(_clusters(file, cluster) for file in layout.files) + folders * cluster
+    return sum(_clusters(file, cluster) for file in layout.files) + folders * cluster
+
+
+def bytes_available(medium: Path, target: Target) -> int | None:
+    """What is free on `medium` once the files that make place are gone; None where it does not say."""
+    status = os.statvfs(medium)
     if not status.f_blocks:
-        return Room(needed, None)
+        return None
     freed = sum(path.lstat().st_blocks * 512 for path in target.replaced)
-    return Room(needed, status.f_bavail * cluster + freed)
+    return status.f_bavail * (status.f_frsize or 4096) + freed
 
 
 def _clusters(file: FilePlace, cluster: int) -> int:

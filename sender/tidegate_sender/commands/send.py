@@ -1,4 +1,4 @@
-"""``tidegate send``: write a bundle to a medium, read it back, and say when it may be removed."""
+"""``tidegate send``: write a bundle to a medium or over several, read it back, and say when it may be removed."""
 
 import time
 from pathlib import Path
@@ -10,52 +10,110 @@ from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import REDUNDANCY_MAX, Role
 from tidegate.errors import MediaFullError, UsageError
 from tidegate.report import Report
-from tidegate.units import format_bytes, format_duration
+from tidegate.units import format_bytes, format_duration, parse_bytes
+from tidegate_sender.commands.send_set import READ_BACK_WORDS, SetSending
 
 if TYPE_CHECKING:
+    from tidegate.lookup import FoundBundle
     from tidegate.state.bundles import BundleRow
-    from tidegate_sender.delivery import Delivery
+    from tidegate.workspace import Workspace
+    from tidegate_sender.delivery import Delivery, SendOptions
     from tidegate_sender.media import WriteEstimate
 
 
-#: how it was read back, by `tidegate_sender.media.ReadBack`
-_READ_BACK = {
-    "direct": ", read back from the drive itself",
-    "cache-dropped": ", read back past the cache",
-    "unproven": ", read back, perhaps from this host's own memory",
-    "skipped": "",
-}
-
-
-@click.command("send", short_help="Write a bundle to a medium and read it back.")
+@click.command("send", short_help="Write a bundle to a medium, or over several, and read it back.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.argument("medium", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
+@click.argument("media", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--redundancy", metavar="PERCENT", help="Repair data for the content, e.g. 10% [setting: 10%].")
+@click.option("--spare", metavar="N", type=click.IntRange(1, 8), help="Make a set of which any N sticks may be lost.")
+@click.option("--stick-size", metavar="SIZE", help="Use no more of a stick, e.g. 29G; with --dry-run: plan for such.")
+@click.option("--accept-overhead", is_flag=True, help="Take a set with spares that costs more than 50 %.")
+@click.option("--again", metavar="N", type=click.IntRange(1, 999), help="Write stick N of the newest set once more.")
+@click.option("--new-set", is_flag=True, help="Begin a new set, whatever is under way.")
+@click.option("--wait", is_flag=True, help="Wait for the next stick until the set is complete.")
 @click.option("--no-read-back", is_flag=True, help="Do not read back; the medium is then not declared removable.")
 @shared_options(writes=True)
 def command(
-    invocation: Invocation, bundle: str, medium: Path | None, redundancy: str | None, no_read_back: bool
+    invocation: Invocation,
+    bundle: str,
+    media: tuple[Path, ...],
+    redundancy: str | None,
+    spare: int | None,
+    stick_size: str | None,
+    accept_overhead: bool,
+    again: int | None,
+    new_set: bool,
+    wait: bool,
+    no_read_back: bool,
 ) -> None:
-    """Write BUNDLE (a name, number or id) to the medium at PATH; without PATH to the one that is plugged in."""
+    """Write BUNDLE (a name, number or id) to the media at PATH; without PATH to the one that is plugged in.
+
+    What does not fit on one stick goes over several, one after another: run the same again with the next one in, today
+    or tomorrow.
+    """
     from tidegate.lookup import resolve_bundle
-    from tidegate.media.plugged import choose_medium, medium_for_ledger
-    from tidegate_sender.delivery import SendOptions, deliver, estimate_delivery
+    from tidegate_sender.delivery import SendOptions
+    from tidegate_sender.set_delivery import SetDelivery, SetOptions
 
     workspace = invocation.workspace(Role.LOW)
     found = resolve_bundle(workspace, bundle)
     if found.row is None:
         raise UsageError(f"{bundle}: this root did not pack that bundle", hint="send it with the root that packed it")
-    row = found.row
-    place = choose_medium(medium, workspace.settings.media_folders)
     options = SendOptions(
         redundancy=workspace.settings.redundancy if redundancy is None else parse_percent(redundancy),
         read_back=not no_read_back,
     )
-    report = invocation.report
-    estimate = estimate_delivery(workspace, found, place, options, measure=not invocation.dry_run)
+    choice = SetOptions(
+        spare=spare or 0,
+        stick_bytes=parse_bytes(stick_size) if stick_size else None,
+        accept_overhead=accept_overhead,
+        new_set=new_set,
+        again=again,
+        volumes=len(media) if spare and len(media) > 1 else None,
+        redundancy_given=redundancy is not None,
+    )
+    _warn_of_expiry(invocation.report, found.row)
+    with SetDelivery(workspace, found, options, choice) as delivery:
+        sending = SetSending(invocation, workspace, found, delivery, media, wait=wait)
+        places = sending.places()
+        if not sending.is_wanted(places):
+            place = places[0]
+            estimate = _estimate(workspace, found, place, options, dry_run=invocation.dry_run)
+            if estimate.room.is_enough and _is_within(estimate, choice.stick_bytes):
+                _send_one(invocation, workspace, found, place, options, estimate)
+                sending.tell_unused(places[1:])
+                return
+        sending.run(places)
+
+
+def _is_within(estimate: "WriteEstimate", stick_bytes: int | None) -> bool:
+    return stick_bytes is None or estimate.volume_bytes <= stick_bytes
+
+
+def _estimate(
+    workspace: "Workspace", found: "FoundBundle", place: Path, options: "SendOptions", *, dry_run: bool
+) -> "WriteEstimate":
+    from tidegate_sender.delivery import estimate_delivery
+
+    return estimate_delivery(workspace, found, place, options, measure=not dry_run)
+
+
+def _send_one(
+    invocation: Invocation,
+    workspace: "Workspace",
+    found: "FoundBundle",
+    place: Path,
+    options: "SendOptions",
+    estimate: "WriteEstimate",
+) -> None:
+    """All of the bundle to one medium."""
+    from tidegate.media.plugged import medium_for_ledger
+    from tidegate_sender.delivery import deliver
+
+    report, row = invocation.report, found.row
+    assert row is not None, "looked at by the caller"
     if not estimate.has_copy:
         _announce(report, row, place, estimate)
-    _warn_of_expiry(report, row)
     if invocation.dry_run:
         _close_dry_run(report, row, place, estimate)
         return
@@ -116,7 +174,7 @@ def _close(report: Report, delivery: "Delivery", seconds: float) -> None:
 
     written = delivery.report
     size = format_bytes(written.volume_bytes)
-    read_back = _READ_BACK[written.read_back.value]
+    read_back = READ_BACK_WORDS[written.read_back.value]
     if written.outcome is WriteOutcome.ALREADY_THERE:
         text = f"nothing to do: {delivery.medium} has a whole copy of {delivery.bundle} already"
     else:
