@@ -10,7 +10,7 @@ records: `packing_records`. Format: docs/format/bundle.md.
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,10 +30,9 @@ from tidegate.trust.checks import check_limits, verify_manifest
 from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached
 from tidegate.trust.payload import RoleName
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
-from tidegate_sender.packing_chunks import ChunkPipeline
+from tidegate_sender.packing_body import ProgressCallback, build_body
 from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_content import Content, Wanted, gather
-from tidegate_sender.packing_layout import lay_out
 from tidegate_sender.packing_records import (
     Place,
     bundle_row,
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
     from tidegate.trust.root import Chain, Root, VerifiedSigner
     from tidegate.workspace import Workspace
-
-#: called with (bytes of content done, bytes in all)
-ProgressCallback = Callable[[int, int], None]
 
 PART_PREFIX = "packing-"
 LOCK_FILE = ".packing.lock"
@@ -288,27 +284,11 @@ class _Packing:
 
     def write_chunks(self, writer: BundleWriter, draft: Manifest, selection: Selection) -> tuple[Manifest, Tables]:
         """Bring the content into the file; the manifest with its counts and digests."""
-        layout = lay_out(selection.brought)
-        content_size = layout.content_size
-        check_limits(self.chain.newest, replace(draft, content_size=content_size))
-        done = 0
-
-        def count(more: int) -> None:
-            nonlocal done
-            done += more
-            self.progress(done, content_size)
-
-        with ChunkPipeline(layout, self.workspace.depot, writer, count) as pipeline:
-            chunks = pipeline.run()
-        tables = Tables(layout.blobs, layout.segments, chunks, selection.required_table())
-        manifest = replace(
-            draft,
-            base=selection.base_ids,
-            chunks_length=writer.chunks_length,
-            content_size=content_size,
-            tables=tables.entries(),
+        check_limits(self.chain.newest, replace(draft, content_size=selection.brought_size))
+        draft = replace(draft, base=selection.base_ids)
+        return build_body(
+            draft, selection.brought, selection.required_table(), self.workspace.depot, writer, self.progress
         )
-        return manifest, tables
 
     def finish_file(
         self, writer: BundleWriter, manifest: Manifest, tables: Tables, signer: "Signer"

@@ -68,6 +68,10 @@ class Selection:
         return sum(carried.size for _, carried in self.required)
 
     @property
+    def brought_size(self) -> int:
+        return sum(blob.size for blob in self.brought)
+
+    @property
     def base_ids(self) -> tuple[str, ...]:
         """The bundles that something of is required, sorted."""
         return tuple(sorted({carried.base_id for _, carried in self.required}))

@@ -19,7 +19,6 @@ from threading import Lock, local
 from typing import Protocol, Self
 
 from tidegate.bundle.chunks import ChunkPacker, PackedChunk
-from tidegate.bundle.container import BundleWriter
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, Records
 from tidegate.errors import BlobDamagedError, BlobMissingError
 from tidegate.files import host_error
@@ -34,6 +33,14 @@ class BlobFolder(Protocol):
     """Where blobs lie; the depot is one."""
 
     def blob_path(self, digest: str) -> Path: ...
+
+
+class ChunkSink(Protocol):
+    """Takes the stored bytes of the chunks in order; a bundle file is one."""
+
+    @property
+    def chunks_length(self) -> int: ...
+    def append_chunk(self, stored: bytes | bytearray | memoryview) -> None: ...
 
 
 class Progress(Protocol):
@@ -163,7 +170,7 @@ class _Reader:
 class ChunkPipeline:
     """Packs the chunks of a layout into a writer. Use as a context manager: it ends its threads."""
 
-    def __init__(self, layout: Layout, depot: BlobFolder, writer: BundleWriter, progress: Progress) -> None:
+    def __init__(self, layout: Layout, depot: BlobFolder, writer: ChunkSink, progress: Progress) -> None:
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="pack")
         self._packers = local()
         self._layout = layout
