@@ -119,7 +119,8 @@ def read_part(source: SymbolSource, part: int, limit: int) -> bytes:
         source.read_group(part, group, buffer)
         report = codec.mend(buffer)
         lost += [block for block in report.blocks if block.state is BlockState.LOST]
-        pieces.append(bytes(buffer.source_view()))
+        if not lost:  # what cannot be whole any more takes no memory
+            pieces.append(bytes(buffer.source_view()))
     if lost:
         raise lost_blocks_error(announcement, part, lost)
     return b"".join(pieces)

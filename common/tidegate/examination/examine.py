@@ -33,6 +33,7 @@ from tidegate.errors import (
     ChannelUnknownError,
     DigestError,
     FormatError,
+    LimitError,
     MediumLostError,
     TidegateError,
     VolumeMissingError,
@@ -46,9 +47,11 @@ from tidegate.trust.envelope import join, parse_detached
 from tidegate.trust.root import Chain, VerifiedSigner, continue_chain, parse_chain, read_chain_id
 from tidegate.trust.store import TrustStore
 from tidegate.trust.words import fingerprint_words
-from tidegate.units import MIB
+from tidegate.units import MIB, format_bytes
 
 READ_BYTES = 16 * MIB
+#: manifest and tables, read into memory: what a receiver takes, unless the channel is pinned here
+HEAD_UNPINNED_MAX_BYTES = 128 * MIB
 Progress = Callable[[int, int, str], None]
 
 
@@ -64,6 +67,7 @@ class Examiner:
         """A ``.tgb`` file. Raises what a receiver would raise."""
         with BundleFile.open(path) as bundle:
             chain, trust = self._judge(bundle.preamble)
+            _check_head(bundle.part_lengths[HEAD], trust)
             head = bundle.read_part(HEAD)
             opened = _open_body(bundle.read_part(COVER), head, bundle.manifest_length, bundle.bundle_id, chain)
             tables = parse_tables(head, bundle.manifest_length, opened.manifest, bundle.part_lengths[CHUNKS])
@@ -126,6 +130,7 @@ class Examiner:
         verify_announcement(found.frame, chain)
         announcement = parse_announcement(found.frame)
         check_channel(chain, announcement.channel, announcement.epoch, f"bundle {announcement.name}")
+        _check_head(announcement.parts[HEAD].length, trust)
         reader = VolumeReader(found, announcement)
         head = read_part(reader, HEAD, HEAD_MAX_BYTES)
         cover = read_part(reader, COVER, COVER_MAX_BYTES)
@@ -167,6 +172,15 @@ class Examiner:
                 check.feed(offset, buffer.source_view(), buffer.missing_extents())
                 self.progress(offset + length, geometry.length, "reading")
             return check.wrong
+
+
+def _check_head(length: int, trust: Trust) -> None:
+    """Whoever brings a channel of their own signs whatever lengths they like."""
+    if trust is not Trust.PINNED and length > HEAD_UNPINNED_MAX_BYTES:
+        raise LimitError(
+            f"manifest and tables of {format_bytes(length)}; of a channel that is not pinned here"
+            f" {format_bytes(HEAD_UNPINNED_MAX_BYTES)} are looked at"
+        )
 
 
 @dataclass(frozen=True, slots=True)
