@@ -8,7 +8,7 @@ they are what they are not. Tokens: docs/format/media-token.md. What is compared
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -41,7 +41,7 @@ class RegisterOutcome(StrEnum):
 # --- looking ----------------------------------------------------------------------------------
 
 
-def look(workspace: Workspace, place: Path) -> Sighting:
+def look(workspace: Workspace, place: Path, facts: Medium | None = None) -> Sighting:
     """The medium at `place` and what the register says of it. Raises MediaNotFoundError, MediumLostError."""
     data = find_volumes(place).token
     judged = None if data is None else judge_token(data, (workspace.trust.own_channel(),))
@@ -49,7 +49,7 @@ def look(workspace: Workspace, place: Path) -> Sighting:
     if judged is not None and judged.token is not None:
         with workspace.state.reading() as tx:
             row = get_medium(tx, judged.token.token)
-    return sight(judged, row, medium_for_ledger(place))
+    return sight(judged, row, facts or medium_for_ledger(place))
 
 
 def find_row(workspace: Workspace, label: str) -> MediumRow:
@@ -148,30 +148,31 @@ def register(
 
 @dataclass(slots=True)
 class TrackedMedium:
-    """A medium that `send` writes to. `facts` are for its entries; `carries` is remembered for labels."""
+    """A medium that is being written to. `facts` are for its entries, `notes` for whoever runs the command; what it
+    `carries` is remembered for its label."""
 
     facts: Medium
+    notes: list[str] = field(default_factory=list)
     carries: dict[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def tracked_medium(workspace: Workspace, place: Path, warn: Callable[[str], None]) -> Iterator[TrackedMedium]:
+def tracked_medium(workspace: Workspace, place: Path, facts: Medium) -> Iterator[TrackedMedium]:
     """Around each writing to a medium: alarms before it, counter and contents after it.
 
-    A medium without a token that counts passes through untouched. Alarms warn and are entries; they stop nothing.
-    A token that cannot be written after a bundle was is a warning too: the bundle is there.
+    A medium without a token that counts passes through untouched. Alarms are entries and notes; they stop nothing.
+    A token that cannot be written after a bundle was is a note too: the bundle is there.
     """
-    seen = look(workspace, place)
-    for alarm in seen.alarms:
-        warn(alarm.text)
+    seen = look(workspace, place, facts)
+    tracked = TrackedMedium(seen.facts, [alarm.text for alarm in seen.alarms])
     if seen.alarms:
         _record(workspace, *(alarm_entry(alarm, seen.facts) for alarm in seen.alarms))
     if seen.row is None or seen.judged is None or seen.judged.token is None:
-        yield TrackedMedium(seen.facts)
+        yield tracked
         return
     row, old = seen.row, seen.judged.token
-    counter = max(row.counter, old.counter) + 1
-    tracked = TrackedMedium(replace(seen.facts, counter=counter))
+    token = replace(old, counter=max(row.counter, old.counter) + 1, written=clock.format_time(clock.now()))
+    tracked.facts = replace(seen.facts, counter=token.counter)
     _record(workspace, row=replace(row, contents=None, updated=clock.now()))
     try:
         yield tracked
@@ -180,24 +181,26 @@ def tracked_medium(workspace: Workspace, place: Path, warn: Callable[[str], None
             _record(workspace, row=replace(row, contents=_snapshot(workspace, place), updated=clock.now()))
         raise
     try:
-        token = replace(old, counter=counter, written=clock.format_time(clock.now()))
-        data = build_token(token, workspace.signer("carrier"))
-        write_token(place, data)
-        contents = _snapshot(workspace, place)
+        _end_writing(workspace, place, row, token, tracked)
     except MediaError as error:
-        warn(f"{error.message}; when it comes back it cannot be compared")
-        return
-    row = replace(
+        tracked.notes.append(f"{error.message}; it will not be possible to compare it when it comes back")
+
+
+def _end_writing(workspace: Workspace, place: Path, row: MediumRow, token: MediumToken, tracked: TrackedMedium) -> None:
+    """The medium's token with its new counter, then what lies on it now."""
+    data = build_token(token, workspace.signer("carrier"))
+    write_token(place, data)
+    changed = replace(
         row,
         state=MediumState.AWAY,
-        counter=counter,
+        counter=token.counter,
         token_digest=token_digest(data),
         updated=clock.now(),
-        device=device_of(seen.facts) or row.device,
-        contents=contents,
+        device=device_of(tracked.facts) or row.device,
+        contents=_snapshot(workspace, place),
         detail=tracked.carries or row.detail,
     )
-    _record(workspace, row=row)
+    _record(workspace, row=changed)
 
 
 # --- lost, found ------------------------------------------------------------------------------
