@@ -35,9 +35,9 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """The newest head of a site's ledger that was seen: the slip's signed note, and its text as it travelled."""
+    """The newest head of a site's ledger: by which key, in which slip as it travelled, and its signed note."""
 
-    key_id: str
+    vkey: str
     size: int
     root: str
     text: str

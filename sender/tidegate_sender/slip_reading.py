@@ -99,7 +99,7 @@ class _Reading:
             seen = get_witnessed(tx, said.site)
             before = get_confirmed(tx, self.chain.channel_id, self.epoch, said.site)
             sent = sent_bundles(tx, self.chain.channel_id, self.epoch)
-        if seen is not None and seen.key_id != key.id.hex():
+        if seen is not None and seen.vkey != str(key):
             seen = None  # the site's ledger was made anew, and its new key pinned
         is_new = _check_order(slip, seen)
         _check_claim(said, sent)
@@ -110,7 +110,7 @@ class _Reading:
         )
         if is_new and not self.dry_run:
             later = Numbers.of(number for number in before.by_code if number > said.highest)
-            now = Witnessed(key.id.hex(), said.size, said.root.hex(), slip.text(), note)
+            now = Witnessed(str(key), said.size, said.root.hex(), slip.text(), note)
             with self.workspace.state.transaction() as tx:
                 put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, said.missing, later))
                 put_witnessed(tx, said.site, now)
