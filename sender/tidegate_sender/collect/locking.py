@@ -7,7 +7,6 @@ and not kept, so that a lock can be made on a host that was never initialised.
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Self
 
@@ -17,6 +16,7 @@ from tidegate.depot.graph import BlobReader, walk
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobDamagedError, BlobMissingError, CollectError, StateError, TidegateError, UsageError
 from tidegate.registry.client import RegistryClient
+from tidegate.whereabouts import fits_name
 from tidegate_sender.collect.files import collect_files
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.layout import read_entry, resolve_layout
@@ -40,9 +40,8 @@ class Renewal:
 
     @staticmethod
     def fits(pattern: str, locked: Locked) -> bool:
-        """By name, by what the list says, or by the end of the name: ``app:1`` for ``localhost:5000/app:1``."""
-        name = locked.name
-        return fnmatchcase(name, pattern) or name.endswith(f"/{pattern}") or fnmatchcase(locked.asked.source, pattern)
+        """By its name as a person types it, or by what the list says."""
+        return fits_name(pattern, locked.name) or fits_name(pattern, locked.asked.source)
 
     def check(self, locked: Sequence[Locked]) -> None:
         """Raises UsageError for a pattern that fits nothing."""
