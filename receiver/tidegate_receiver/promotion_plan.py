@@ -88,10 +88,11 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
         _check_standing(workspace, quarantine, papers.manifest)
     with workspace.state.reading() as tx:
         _check_withdrawn(tx, row, papers)
-    source = LayeredSource(quarantine.layout, workspace.depot)
+    depot = Depot(workspace.root / "depot", create=False)  # looking, as a dry run does, makes none
+    source = LayeredSource(quarantine.layout, depot)
     items = items_of(papers.manifest)
     with workspace.state.reading() as tx:
-        _check_required(tx, workspace.depot, row, papers)
+        _check_required(tx, depot, row, papers)
         kept = _kept_names(tx, row, items)
         wanted = tuple(item for item in items if item.name not in kept)
         _check_places(tx, row, wanted)
