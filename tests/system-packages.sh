@@ -19,6 +19,7 @@ mount.exfat-fuse      exfat-fuse        exFAT sticks
 fusermount3           fuse3             media that fail or lie (FUSE)
 strace                strace            faults injected into system calls
 zstd                  zstd              benchmarks
+pdftotext             poppler-utils     the label and the custody slip of a medium, read and looked at
 zbarimg               zbar-tools        the independent reader of a slip's QR code
 systemd-analyze       systemd           the check of units
 udevadm               udev              the check of rules

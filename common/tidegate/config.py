@@ -64,6 +64,8 @@ class Settings:
     stage: str = "default"
     #: folders whose subfolders count as media besides the mount table
     media_folders: tuple[str, ...] = ("/media", "/run/media", "/mnt")
+    #: what a label asks of whoever finds the medium
+    if_found: str = "If found: please do not plug it in. Hand it in at the site named above or at a security office."
     channels: dict[str, ChannelSettings] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from tidegate.carrier.announcement import Announcement
 from tidegate.errors import BundleUnknownError, TidegateError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.lookup import FoundBundle
+from tidegate.media.register import tracked_medium
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.workspace import Workspace
 from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
@@ -43,12 +44,16 @@ class VolumePart:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What `send` did: the bundle, the medium as it describes itself, and the writer's report."""
+    """What `send` did: the bundle, the medium, and the writer's report; `facts`, `carries` and `notes` are those of the
+    media register."""
 
     bundle: str
     bundle_id: str
     medium: Path
     report: WriteReport
+    facts: Medium
+    carries: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def estimate_delivery(
@@ -82,8 +87,8 @@ def deliver(
     row = found.row
     if row is None:
         raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
-    with BundleFile.open(found.file()) as bundle:
-        manifest = bundle.manifest()
+    with BundleFile.open(found.file()) as bundle, tracked_medium(workspace, medium, facts) as tracked:
+        facts, manifest = tracked.facts, bundle.manifest()
         counts = {"volume": part.plan.volume} if part is not None else None
         _begin(workspace, row, manifest, facts, counts)
         try:
@@ -102,8 +107,25 @@ def deliver(
             message = error.message if isinstance(error, TidegateError) else type(error).__name__
             _record(workspace, row, manifest, facts, Event.WRITE, Outcome.FAILED, detail=message, counts=counts)
             raise
+        tracked.carries = _label_facts(row, manifest, report, part)
     _record_sent(workspace, row, manifest, facts, report, part)
-    return Delivery(row.name, row.bundle_id, medium, report)
+    return Delivery(row.name, row.bundle_id, medium, report, facts, tracked.carries, tuple(tracked.notes))
+
+
+def _label_facts(row: BundleRow, manifest: "Manifest", report: WriteReport, part: VolumePart | None) -> dict[str, Any]:
+    """What stands on the label of a medium. How many sticks a set has is known when it is striped or complete."""
+    volume, volumes = report.announcement.volume, report.announcement.volumes
+    if part is None or (volumes is None and part.completes):
+        volumes = volume
+    return {
+        "bundle": row.name,
+        "bundle_id": row.bundle_id,
+        "volume": volume,
+        "volumes": volumes,
+        "sites": list(manifest.audience),
+        "classification": manifest.classification,
+        "channel": manifest.channel_name,
+    }
 
 
 def preamble_of(workspace: Workspace) -> bytes:

@@ -165,6 +165,24 @@ def return_command(invocation: Invocation, medium: Path, label: str | None) -> N
     _close_return(report, found)
 
 
+@command.command("label", short_help="Print the label and the custody slip of a medium.")
+@click.argument("label")
+@click.option("--out", required=True, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="A PDF.")
+@shared_options(writes=True)
+def label_command(invocation: Invocation, label: str, out: Path) -> None:
+    """Write a PDF to FILE: a label with what the medium LABEL carries, and a custody slip with lines to sign."""
+    from tidegate.media.labels import label_of_row, write_labels
+    from tidegate.media.register import find_row
+
+    workspace = invocation.workspace(Role.LOW)
+    row = find_row(workspace, label)
+    if not invocation.dry_run:
+        write_labels(out, (label_of_row(workspace, row),))
+    done = "would be written" if invocation.dry_run else "written"
+    text = f"{out} {done}: label and custody slip of {row.label}"
+    invocation.report.closing(text, file=str(out), label=row.label, pages=1)
+
+
 def _close_return(report: "Report", found: "ReturnReport") -> None:
     from tidegate.errors import MediumChangedError
 

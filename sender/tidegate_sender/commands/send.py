@@ -11,6 +11,7 @@ from tidegate.config import REDUNDANCY_MAX, Role
 from tidegate.errors import MediaFullError, UsageError
 from tidegate.report import Report
 from tidegate.units import format_bytes, format_duration, parse_bytes
+from tidegate_sender.commands.send_labels import LabelSheet
 from tidegate_sender.commands.send_set import READ_BACK_WORDS, SetSending
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--again", metavar="N", type=click.IntRange(1, 999), help="Write stick N of the newest set once more.")
 @click.option("--new-set", is_flag=True, help="Begin a new set, whatever is under way.")
 @click.option("--wait", is_flag=True, help="Wait for the next stick until the set is complete.")
+@click.option("--label", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="A PDF of labels.")
 @click.option("--no-read-back", is_flag=True, help="Do not read back; the medium is then not declared removable.")
 @shared_options(writes=True)
 def command(
@@ -44,6 +46,7 @@ def command(
     again: int | None,
     new_set: bool,
     wait: bool,
+    label: Path | None,
     no_read_back: bool,
 ) -> None:
     """Write BUNDLE (a name, number or id) to the media at PATH; without PATH to the one that is plugged in.
@@ -74,16 +77,20 @@ def command(
     )
     _warn_of_expiry(invocation.report, found.row)
     with SetDelivery(workspace, found, options, choice) as delivery:
-        sending = SetSending(invocation, workspace, found, delivery, media, wait=wait)
+        sheet = LabelSheet(workspace, invocation.report, label)
+        sending = SetSending(invocation, workspace, found, delivery, media, wait, sheet)
         places = sending.places()
         if not sending.is_wanted(places):
             place = places[0]
             estimate = _estimate(workspace, found, place, options, dry_run=invocation.dry_run)
             if estimate.room.is_enough and _is_within(estimate, choice.stick_bytes):
-                _send_one(invocation, workspace, found, place, options, estimate)
+                _send_one(invocation, workspace, found, place, options, estimate, sheet)
                 sending.tell_unused(places[1:])
                 return
-        sending.run(places)
+        try:
+            sending.run(places)
+        finally:  # also of the sticks before one that failed
+            sheet.print_labels()
 
 
 def _is_within(estimate: "WriteEstimate", stick_bytes: int | None) -> bool:
@@ -105,6 +112,7 @@ def _send_one(
     place: Path,
     options: "SendOptions",
     estimate: "WriteEstimate",
+    sheet: LabelSheet,
 ) -> None:
     """All of the bundle to one medium."""
     from tidegate.media.plugged import medium_for_ledger
@@ -121,6 +129,8 @@ def _send_one(
     workspace.begin()
     with report.progress() as progress:
         delivery = deliver(workspace, found, place, medium_for_ledger(place), options, progress)
+    sheet.add(delivery)
+    sheet.print_labels()
     _close(report, delivery, time.monotonic() - started)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.commands.options import Invocation
 from tidegate.units import format_bytes, format_duration
+from tidegate_sender.commands.send_labels import LabelSheet
 
 if TYPE_CHECKING:
     from tidegate.lookup import FoundBundle
@@ -36,6 +37,7 @@ class SetSending:
     delivery: "SetDelivery"
     media: tuple[Path, ...]
     wait: bool
+    sheet: LabelSheet
 
     def places(self) -> tuple[Path, ...]:
         """The media to begin with: none for a dry run by size, or where one is waited for."""
@@ -90,6 +92,8 @@ class SetSending:
         report = self.invocation.report
         with report.progress() as progress:
             step = self.delivery.write(place, medium_for_ledger(place), progress)
+        if step.delivery is not None:
+            self.sheet.add(step.delivery)
         text = _what(step, self._name, time.monotonic() - started)
         report.closing(f"{text}; {_next(step, is_again=self.delivery.choice.again is not None)}", **self._values(step))
         return step
