@@ -59,8 +59,8 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
     void = _void_of(rows)
     held = {row.sequence: row for row in rows if _is_here(root, row) and withdrawal(void, row) is None}
     needed = _needed(root, held)
-    held = {number: row for number, row in held.items() if number not in needed}
     expected = set(range(min(held), max(held) + 1)) if held else set()
+    held = {number: row for number, row in held.items() if number not in needed}
     expected |= needed | {row.sequence for row in rows if row.state in _COMING}
     return Standing(held, Numbers.of(expected - set(held) - set(void)), void)
 

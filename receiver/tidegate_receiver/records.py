@@ -160,7 +160,8 @@ def record_begin(tx: Transaction, subject: Subject) -> None:
     announcement = subject.verified.announcement
     begin_job(tx, JOB_KIND, announcement.bundle_id, step="content")
     before = get_bundle(tx, announcement.bundle_id)
-    detail = before.detail if before is not None and before.state is BundleState.INCOMPLETE else {}
+    partial = (BundleState.INCOMPLETE, BundleState.RECEIVING)  # the latter: it was killed on the way
+    detail = before.detail if before is not None and before.state in partial else {}
     put_bundle(tx, make_row(subject, BundleState.RECEIVING, detail))
 
 
@@ -193,7 +194,8 @@ def record_received(
     if judgement.is_late:
         tx.queue(subject.entry(Event.LATE, detail=_late_text(detail), names=tuple(detail.get("late_names", ()))))
     for item in manifest.void or ():
-        if item.sequence not in known:
+        told = known.get(item.sequence)
+        if told is None or told.reason != item.reason:
             tx.queue(_void_entry(subject, item))
     if judgement.gap is not None:
         first, last = judgement.gap

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.bundle.container import BundleFile
 from tidegate.carrier.announcement import Announcement
-from tidegate.errors import BundleUnknownError, TidegateError
+from tidegate.errors import BundleUnknownError, TidegateError, UsageError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.lookup import FoundBundle
 from tidegate.media.register import tracked_medium
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.workspace import Workspace
 from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
+from tidegate_sender.slip_reading import was_sent
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest
@@ -159,8 +160,9 @@ def _begin(
     with workspace.state.transaction() as tx:
         tx.queue(_entry(row, manifest, facts, Event.WRITE, Outcome.BEGUN, counts=counts))
         current = get_bundle(tx, row.bundle_id)
-        if current is not None:
-            set_bundle_state(tx, row.bundle_id, current.state, detail={"write_begun": True})
+        if current is None or (current.state is BundleState.DISCARDED and not was_sent(current)):
+            raise UsageError(f"bundle {row.name}: was discarded meanwhile, and its number is the next one's")
+        set_bundle_state(tx, row.bundle_id, current.state, detail={"write_begun": True})
     workspace.recorder.drain()
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tidegate.errors import UsageError
+from tidegate.errors import BusyError, UsageError
+from tidegate.files import locked
 from tidegate.ledger.entries import Event, entry
 from tidegate.lookup import bundle_path, resolve_bundle
-from tidegate.state.bundles import BundleRow, BundleState, list_bundles, put_bundle
+from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import get_channel, put_channel
-from tidegate_sender.packing_records import reset_names
+from tidegate_sender.packing_records import LOCK_FILE, reset_names
 from tidegate_sender.slip_memory import get_confirmed
 from tidegate_sender.slip_reading import was_sent
 
@@ -106,8 +107,11 @@ def _take_out(
         detail["void"] = True
     if reason is not None:
         detail["withdrawn"] = reason
-    with workspace.recording():
+    # The lock of packing: a pack at work may be about to give the bundle's number to the next one.
+    with workspace.recording(), locked(workspace.folder("spool") / LOCK_FILE, busy="a pack is at work on this root"):
         with workspace.state.transaction() as tx:
+            if get_bundle(tx, row.bundle_id) != row:
+                raise BusyError(f"bundle {row.name}: was changed meanwhile", hint="look at it, and run it again")
             put_bundle(tx, replace(row, state=BundleState.DISCARDED, path=None, detail=detail))
             if outcome is DiscardOutcome.GIVEN_BACK:
                 _give_back(tx, row)

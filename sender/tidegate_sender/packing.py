@@ -34,6 +34,7 @@ from tidegate_sender.packing_body import ProgressCallback, build_body
 from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_content import Content, Wanted, gather
 from tidegate_sender.packing_records import (
+    LOCK_FILE,
     Place,
     bundle_row,
     find_place,
@@ -42,6 +43,7 @@ from tidegate_sender.packing_records import (
     record_failure,
     record_pack,
     remove_leftovers,
+    void_detail,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 PART_PREFIX = "packing-"
-LOCK_FILE = ".packing.lock"
 DAY_SECONDS = 86400
 NOTHING_AGAIN = Riding()
 
@@ -174,7 +175,7 @@ class _Packing:
         content = gather(self.workspace.depot, wanted)
         newest = self.place.newest
         void = find_void(self.workspace.state, self.place)
-        is_told = newest is not None and {item.sequence for item in void} <= set(newest.detail.get("voids", ()))
+        is_told = newest is not None and void_detail(void) == newest.detail.get("voids", [])
         if newest is not None and is_told and not self.options.anyway and is_same(self.workspace, newest, content):
             return PackReport.of(self.workspace, newest, PackOutcome.NOTHING)
         draft = replace(self.draft_manifest(content), void=void or None)

@@ -4,6 +4,7 @@ A bundle that was packed and not yet sent gives its number to the next one; both
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tidegate import canonical
 from tidegate.bundle.manifest import VOID_MAX, VoidNumber
 from tidegate.clock import now, parse_time
-from tidegate.errors import StateError, TidegateError
+from tidegate.errors import BusyError, StateError, TidegateError
 from tidegate.ledger.entries import Event, KeyHolder, Outcome, PreviousBundle, entry
 from tidegate.lookup import bundle_path
 from tidegate.names import bundle_name
-from tidegate.state.bundles import BundleRow, BundleState, list_bundles, put_bundle
+from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, take_sequence
 from tidegate.state.names import set_names
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tidegate_sender.packing_content import Content
 
 SIDE = "low"
+#: in the spool; whoever gives or takes a number holds it
+LOCK_FILE = ".packing.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ def find_void(state: "State", place: Place) -> tuple[VoidNumber, ...]:
     return tuple(void[-VOID_MAX:])
 
 
+def void_detail(void: Iterable[VoidNumber]) -> list[list[int | str | None]]:
+    """What a bundle says is void, as its row keeps it: number and reason."""
+    return [[item.sequence, item.reason] for item in void]
+
+
 def is_same(workspace: "Workspace", newest: BundleRow, content: "Content") -> bool:
     """Whether `newest` carries the same artifacts under the same names, and is still good for something."""
     carried = {str(item["name"]): (item["digest"], item.get("annotations")) for item in newest.artifacts}
@@ -115,8 +123,10 @@ def record_pack(
             taken = take_sequence(tx, place.channel_id)
             if taken != place.sequence:
                 raise StateError(f"bundle {place.name}: number {taken} is next by now")
-        elif replaced.bundle_id != row.bundle_id:
-            _discard(tx, replaced, row.bundle_id)
+        else:
+            _check_unsent(tx, replaced)
+            if replaced.bundle_id != row.bundle_id:
+                _discard(tx, replaced, row.bundle_id)
         put_bundle(tx, row)
         reset_names(tx, place.channel_id, place.epoch)
         facts = _facts(manifest, row)
@@ -174,7 +184,7 @@ def bundle_row(manifest: "Manifest", bundle_id: str, path: Path, size: int, requ
             "required_size": required_size,
             "audience": list(manifest.audience),
             "base": list(manifest.base),
-            "voids": [item.sequence for item in manifest.void or ()],
+            "voids": void_detail(manifest.void or ()),
         },
     )
 
@@ -188,6 +198,13 @@ def _living(tx: "Transaction", channel_id: str, epoch: int) -> list[BundleRow]:
 def _is_replaceable(newest: BundleRow) -> bool:
     """Whether nothing of it can have left this host: a medium may hold the bytes once writing has begun."""
     return newest.state is BundleState.PACKED and not newest.detail.get("write_begun")
+
+
+def _check_unsent(tx: "Transaction", replaced: BundleRow) -> None:
+    """The bundle whose number is taken still is what it was when packing began: else two could go out under it."""
+    current = get_bundle(tx, replaced.bundle_id)
+    if current is None or current.state is not BundleState.PACKED or current.detail.get("write_begun"):
+        raise BusyError(f"bundle {replaced.name}: was sent or discarded while this was packed", hint="pack again")
 
 
 def _discard(tx: "Transaction", row: BundleRow, by: str) -> None:

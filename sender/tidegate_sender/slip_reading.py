@@ -104,15 +104,16 @@ class _Reading:
         is_new = _check_order(slip, seen)
         _check_claim(said, sent)
         held = Numbers.of(number for number in said.held if not sent[number].detail.get("void"))
+        missing = Numbers.of(number for number in said.missing if _is_due(sent[number], said.site))
         new = Numbers.of(set(held) - set(before.all_held))
         report = SlipReport(
-            said.site, str(said.code or ""), held, said.missing, new, said.size, seen.size if seen else 0, is_new
+            said.site, str(said.code or ""), held, missing, new, said.size, seen.size if seen else 0, is_new
         )
         if is_new and not self.dry_run:
             later = Numbers.of(number for number in before.by_code if number > said.highest)
             now = Witnessed(str(key), said.size, said.root.hex(), slip.text(), note)
             with self.workspace.state.transaction() as tx:
-                put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, said.missing, later))
+                put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, missing, later))
                 put_witnessed(tx, said.site, now)
                 tx.queue(self._entry(Outcome.DONE, said.site, **_facts(report, said.root.hex())))
         return report
@@ -191,6 +192,11 @@ def sent_bundles(tx: "Transaction", channel_id: str, epoch: int) -> dict[int, Bu
 def was_sent(row: BundleRow) -> bool:
     """Whether a medium may hold a copy: from the moment that writing one began."""
     return row.state is BundleState.SENT or bool(row.detail.get("write_begun") or row.detail.get("void"))
+
+
+def _is_due(row: BundleRow, site: str) -> bool:
+    """Whether a site that misses the bundle was to get it: a void one and one for other sites are no loss."""
+    return not row.detail.get("void") and site in row.detail.get("audience", (site,))
 
 
 def _check_order(slip: Slip, seen: Witnessed | None) -> bool:
