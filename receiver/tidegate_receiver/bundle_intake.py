@@ -15,13 +15,14 @@ from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id
 from tidegate.bundle.papers import ANNOUNCEMENT_FILE, CHAIN_FILE, COVER_FILE
 from tidegate.bundle.tables import Tables
-from tidegate.carrier.announcement import CHUNKS, COVER, HEAD
+from tidegate.carrier.announcement import CHUNKS, COVER, HEAD, Announcement
 from tidegate.carrier.parts import SymbolSource, read_part
 from tidegate.carrier.reader import VolumeReader
 from tidegate.config import Settings
 from tidegate.errors import (
     BusyError,
     DigestError,
+    DiskFullError,
     LimitError,
     MediaError,
     RefusedError,
@@ -54,9 +55,10 @@ from tidegate_receiver.records import (
     with_manifest,
 )
 from tidegate_receiver.requirements import missing_sequences
-from tidegate_receiver.room import check_quota, check_room
-from tidegate_receiver.sources import SparingSource, join_volumes
+from tidegate_receiver.room import check_quota, check_room, has_room
+from tidegate_receiver.sources import CodeSource, SparingSource, join_volumes, sources_by_code
 from tidegate_receiver.spool import Spool
+from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
 from tidegate_receiver.verification import (
     Judgement,
     VerifiedAnnouncement,
@@ -65,6 +67,7 @@ from tidegate_receiver.verification import (
     verify_manifest_bytes,
     verify_tables,
 )
+from tidegate_receiver.volume_sets import SetMissing, missing_of, note_volumes
 
 #: a head is mended in memory, before anything of it may be written: 128 MiB are the tables of about 5 TiB of content
 HEAD_MEMORY_BYTES = 128 * MIB
@@ -113,6 +116,7 @@ class BundleIntake:
         self.detail: dict[str, Any] = {}
         self.judgement = Judgement(is_late=False, gap=None)
         self.needs: tuple[int, ...] = ()
+        self.missing: SetMissing | None = None
         self._started = time.monotonic()
 
     def run(self) -> ReceiveOutcome:
@@ -157,8 +161,10 @@ class BundleIntake:
             self._check_room(manifest.content_size)
             with self.workspace.state.transaction() as tx:
                 self._judge(tx, manifest)  # again: another command may have taken the number just now
+                self._note_volumes(tx)
                 record_begin(tx, self.subject)
-            self._fill(tables)
+            self._fill(tables, manifest)
+            self.detail.pop("sets", None)
         lay_down(self.spool, self.target, manifest, head, self.announcement.manifest_length)
         receipt = quarantine_receipt(self.target, tables)
         counts = {name: len(table) for name, table in (("blobs", tables.blobs), ("chunks", tables.chunks))}
@@ -268,15 +274,60 @@ class BundleIntake:
         stored = self.spool.open_head()
         return head if stored is None else stored
 
-    def _fill(self, tables: Tables) -> None:
+    def _note_volumes(self, tx: Transaction) -> None:
+        """Remember which volumes of a set were read, so that the missing ones can be named."""
+        row = get_bundle(tx, self.announcement.bundle_id)
+        known = row.detail.get("sets", {}) if row is not None else {}
+        sets = note_volumes(known, (volume.verified.announcement for volume in self.volumes))
+        if sets:
+            self.detail["sets"] = sets
+
+    def _fill(self, tables: Tables, manifest: Manifest) -> None:
         made = Reassembly(self.spool, tables, save_seconds=self.options.save_seconds)
+        readers = tuple(volume.reader for volume in self.volumes)
+        sources = sources_by_code(readers, lambda announcement: self._make_store(announcement, manifest))
         with made as reassembly, self._counted(reassembly):
-            self._fill_from_all(reassembly)
+            self._fill_from_all(reassembly, sources)
             while not reassembly.is_filled or reassembly.verify_blobs():
                 if not reassembly.is_filled:
-                    raise reassembly.missing_error(self.source, self.filled)
-                self._fill_from_all(reassembly)
+                    raise self._missing_error(reassembly, sources)
+                self._fill_from_all(reassembly, sources)
             reassembly.save()
+        if any(source.is_striped for source in sources):
+            # What a share does not hold is no damage; what its medium did not give is.
+            stats = [reader.stats for reader in readers]
+            self.filled.symbols_missing = sum(item.records_damaged + item.records_unread for item in stats)
+
+    def _make_store(self, announcement: Announcement, manifest: Manifest) -> SymbolStore:
+        def may_keep(needed_bytes: int) -> bool:
+            spool = self.spool
+            rest = max(0, manifest.content_size - spool.used_bytes()) + needed_bytes
+            quota = self.settings.quota_bytes
+            return has_room(spool.folder, rest) and (
+                not quota or manifest.content_size + kept_bytes(spool.folder) + needed_bytes <= quota
+            )
+
+        return SymbolStore(self.spool.folder, announcement.parts[CHUNKS], may_keep)
+
+    def _missing_error(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> TidegateError:
+        """What is missing: by the numbers of sticks where they are a set, else by damaged places."""
+        refused = sum(source.store.refused_bytes for source in sources if source.store is not None)
+        if refused and any(source.is_striped for source in sources):
+            return DiskFullError(
+                f"bundle {self.announcement.name}: no room to keep {format_bytes(refused)} of this stick",
+                hint="make room; or plug in all sticks of the set but the spare ones, and name them in one command",
+            )
+        geometry = self.announcement.geometry(CHUNKS)
+        needed = reassembly.needed_groups(geometry)
+        self.missing = missing_of(self.detail.get("sets", {}), self.announcement, needed)
+        if self.missing is None:
+            return reassembly.missing_error(sources[0], self.filled)
+        self.detail["missing_sticks"] = self.missing.text
+        done, count = reassembly.progress.chunks_done, len(reassembly.progress.chunks)
+        return VolumeMissingError(
+            f"bundle {self.announcement.name}: {self.missing.text}; {done} of {count} pieces of content are kept",
+            hint=self.missing.hint,
+        )
 
     @contextlib.contextmanager
     def _counted(self, reassembly: Reassembly) -> Iterator[None]:
@@ -287,13 +338,17 @@ class BundleIntake:
             progress = reassembly.progress
             self.detail |= {"chunks_done": progress.chunks_done, "chunks": len(progress.chunks)}
 
-    def _fill_from_all(self, reassembly: Reassembly) -> None:
+    def _fill_from_all(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> None:
         """All copies together; where one of them lies, each alone, so that an honest one beside it still counts."""
         try:
-            self.filled.add(reassembly.fill(self.source, self.options.progress))
+            for source in sources:
+                self.filled.add(reassembly.fill(source, self.options.progress))
         except BlobDigestError:
             raise
         except (DigestError, TamperedError):
+            for source in sources:
+                if source.store is not None:
+                    source.store.forget()  # a lie may have been kept from an earlier medium
             for volume in self.volumes[1:] and self.volumes:
                 self._fill_from_one(reassembly, volume)
             if not reassembly.is_filled:
@@ -360,6 +415,8 @@ class BundleIntake:
             needs=self.needs,
             code=self._code(kind),
             gap=self.judgement.gap,
+            missing_volumes=self.missing.volumes if self.missing else (),
+            missing_text=self.missing.text if self.missing else "",
             seconds=time.monotonic() - self._started,
         )
 

@@ -47,6 +47,9 @@ class ReceiveOutcome:
     code: str = ""
     #: first and last number that has not come before this one
     gap: tuple[int, int] | None = None
+    #: numbers of the volumes of a set that are missing, as far as they are known, and that in words
+    missing_volumes: tuple[int, ...] = ()
+    missing_text: str = ""
     seconds: float = 0.0
 
     @property
@@ -78,6 +81,7 @@ class ReceiveOutcome:
             facts["gap"] = list(self.gap)
         if self.kind is OutcomeKind.INCOMPLETE:
             facts |= {"chunks_done": self.chunks_done, "chunks": self.chunk_count}
+            facts["missing_volumes"] = list(self.missing_volumes)
         if self.error is not None:
             facts |= {"error": self.error.message, "class": type(self.error).__name__, "exit_code": self.exit_code}
         return facts

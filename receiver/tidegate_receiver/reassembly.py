@@ -13,6 +13,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.bundle.placement import Placement
 from tidegate.bundle.tables import Tables
@@ -30,6 +34,20 @@ from tidegate_receiver.spool import Spool
 
 SAVE_SECONDS = 15.0  # at most so much work is done again after a crash
 LOST_LISTED_MAX = 64
+
+
+@runtime_checkable
+class KeepingSource(SymbolSource, Protocol):
+    """A source that keeps symbols of groups which it cannot complete, for a later one."""
+
+    def is_own(self, group: int) -> bool:
+        """Whether the group comes from media that are in, and not only from what was kept."""
+
+    def keep(self, group: int, buffer: GroupBuffer, symbols: NDArray[np.bool_]) -> None:
+        """Keep those `symbols` of the bound group that are present; a mask like `present`."""
+
+    def save_kept(self) -> None:
+        """Make what was kept durable; the file system was synced."""
 
 
 @dataclass(slots=True)
@@ -139,7 +157,13 @@ class Reassembly:
         pipeline.close()
         report.chunks_taken = self.progress.chunks_done - before
         self.save()
+        if isinstance(source, KeepingSource):
+            source.save_kept()  # after the sync of `save`
         return report
+
+    def needed_groups(self, geometry: PartGeometry) -> tuple[int, ...]:
+        """The groups in which a chunk that is not there has bytes."""
+        return tuple(group for group in range(geometry.group_count) if self.needs(geometry, group))
 
     def missing_error(self, source: SymbolSource, report: FillReport) -> VolumeMissingError:
         """The error that names what is damaged or was never read, after a `fill` that left something missing."""
@@ -159,9 +183,12 @@ class Reassembly:
         self.spool.save_progress(self.progress)
         self._saved_at = time.monotonic()
 
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self._save_seconds:
+    def save_if_due(self) -> bool:
+        """Save when it is time; whether it was."""
+        is_due = time.monotonic() - self._saved_at >= self._save_seconds
+        if is_due:
             self.save()
+        return is_due
 
     # --- finishing ----------------------------------------------------------------------------
 
@@ -224,6 +251,7 @@ class _Filling:
         self.pipeline = pipeline
         self.report = report
         self.report_progress = report_progress
+        self.keeping = source if isinstance(source, KeepingSource) else None
         self.geometry = source.announcement.geometry(CHUNKS)
         self.straddler: _Straddler | None = None
 
@@ -233,13 +261,57 @@ class _Filling:
             return
         self.buffer, self.codec = GroupBuffer(self.geometry), GroupCodec(self.geometry)
         total = int(self.chunks["stored"][~self.done].sum())
+        kept: set[int] = set()
         for group in groups:
             report = self._load(group)
-            self.report.count(report, self.geometry)
+            if self.keeping is None or self.keeping.is_own(group):
+                self.report.count(report, self.geometry)
             self._take_group(group)
-            self.reassembly.save_if_due()
+            if self.keeping is not None and not report.is_whole:
+                self._keep_lost(group, report)
+                kept.add(group)
+            if self.reassembly.save_if_due() and self.keeping is not None:
+                self.keeping.save_kept()
             if self.report_progress is not None:
                 self.report_progress(self.pipeline.stored_bytes, total, "receiving")
+        self._keep_edges([group for group in groups if group not in kept])
+
+    # --- for another source -------------------------------------------------------------------
+
+    def _keep_lost(self, group: int, report: GroupReport) -> None:
+        """Keep the blocks of a group that cannot be mended, and the pieces of other chunks that they cut off."""
+        assert self.keeping is not None
+        if self.buffer.group != group:  # looking for lies took the memory
+            report = self._load(group)
+        mask = self._missing_symbols(group)
+        for position, block in enumerate(report.blocks):
+            if block.state is BlockState.LOST and mask[position].any():
+                mask[position] = True
+        self.keeping.keep(group, self.buffer, mask)
+
+    def _keep_edges(self, groups: list[int]) -> None:
+        """Keep the pieces, in groups that are whole, of chunks that reach into one that is not here."""
+        if self.keeping is None:
+            return
+        for group in groups:
+            if self.reassembly.needs(self.geometry, group):
+                self._load(group)
+                self.keeping.keep(group, self.buffer, self._missing_symbols(group))
+
+    def _missing_symbols(self, group: int) -> NDArray[np.bool_]:
+        """The source symbols of the bound group that hold bytes of missing chunks; a mask like `present`."""
+        size = self.geometry.symbol_size
+        flat = np.zeros(sum(self.buffer.source_counts), np.bool_)
+        for _, part in self._slices(group):
+            flat[part.at // size : -(-(part.at + part.end - part.first) // size)] = True
+        mask = np.zeros_like(self.buffer.present)
+        first = 0
+        for position, count in enumerate(self.buffer.source_counts):
+            mask[position, :count] = flat[first : first + count]
+            first += count
+        return mask
+
+    # --- groups -------------------------------------------------------------------------------
 
     def _load(self, group: int) -> GroupReport:
         self.buffer.bind(group)

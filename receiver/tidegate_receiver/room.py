@@ -10,6 +10,12 @@ from tidegate.units import MIB, format_bytes
 MARGIN_BYTES = 16 * MIB
 
 
+def has_room(folder: Path, needed_bytes: int) -> bool:
+    """Whether the disk under `folder` has `needed_bytes` and a margin."""
+    status = os.statvfs(folder)
+    return needed_bytes + MARGIN_BYTES <= status.f_bavail * status.f_frsize
+
+
 def check_room(folder: Path, needed_bytes: int, what: str) -> None:
     """Raise DiskFullError where the disk under `folder` has less than `needed_bytes` and a margin."""
     status = os.statvfs(folder)

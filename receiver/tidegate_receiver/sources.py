@@ -1,9 +1,20 @@
-"""The volumes of one bundle on a medium as one source of symbols, read no more than is needed."""
+"""The volumes of one bundle as sources of symbols, read no more than is needed.
 
-from tidegate.carrier.announcement import Announcement
-from tidegate.carrier.parts import JoinedSource, SymbolSource
+Volumes with one code fill each other symbol by symbol, together with what earlier media left (`symbol_store`); between
+codes only whole chunks pass, which is the reassembly's work.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.carrier.announcement import CHUNKS, Announcement
+from tidegate.carrier.parts import JoinedSource, SymbolSource, is_mendable
 from tidegate.carrier.reader import VolumeReader
 from tidegate.erasure.buffer import GroupBuffer
+from tidegate_receiver.symbol_store import SymbolStore
 
 
 class SparingSource:
@@ -27,7 +38,92 @@ class SparingSource:
         self.reader.read_group(part, group, buffer)
 
 
+class CodeSource:
+    """All volumes at hand whose chunks have one code, and what of it was kept from earlier ones."""
+
+    def __init__(self, readers: tuple[VolumeReader, ...], store: SymbolStore | None = None) -> None:
+        self.readers = readers
+        self.store = store
+        self.announcement = readers[0].announcement
+        self.is_striped = any(reader.announcement.is_striped for reader in readers)
+        self._others = join_volumes(readers)
+        own = set().union(*(reader.groups(CHUNKS) for reader in readers))
+        kept = store.groups() if store is not None else ()
+        self._own_groups = frozenset(own)
+        self._groups = tuple(sorted(own | _touching(own, kept)))
+
+    def groups(self, part: int) -> tuple[int, ...]:
+        """The groups that may be there; of what was kept only what lies beside the groups of these volumes."""
+        return self._groups if part == CHUNKS else self._others.groups(part)
+
+    def is_own(self, group: int) -> bool:
+        """Whether `group` of the chunks lies on these volumes, and not only among what was kept."""
+        return group in self._own_groups
+
+    def read_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
+        if part != CHUNKS:
+            self._others.read_group(part, group, buffer)
+            return
+        if self.store is not None:
+            self.store.read_group(group, buffer)
+        readers = [reader for reader in self.readers if group in reader.groups(CHUNKS)]
+        if self.is_striped and len(readers) > 1:
+            # Each stick has a port of its own, and fills slots that no other one fills.
+            with ThreadPoolExecutor(len(readers), "sticks") as pool:
+                list(pool.map(lambda reader: reader.read_group(part, group, buffer, repairs=False), readers))
+        else:
+            _until_mendable(buffer, readers, lambda reader: reader.read_group(part, group, buffer, repairs=False))
+        striped = [reader for reader in readers if reader.announcement.is_striped]
+        _until_mendable(buffer, striped, lambda reader: reader.read_group(part, group, buffer, sources=False))
+
+    def read_whole_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
+        """With all repairs of all volumes; what was kept only where they do not suffice."""
+        for reader in self.readers:
+            if group in reader.groups(part):
+                reader.read_group(part, group, buffer)
+        if self.store is not None and part == CHUNKS and not is_mendable(buffer):
+            self.store.read_group(group, buffer)
+
+    # --- for another medium -------------------------------------------------------------------
+
+    def keep(self, group: int, buffer: GroupBuffer, symbols: NDArray[np.bool_]) -> None:
+        """Keep what `buffer` holds of a group of which something is missing, as far as there is room."""
+        if self.store is not None:
+            self.store.keep(group, buffer, symbols)
+
+    def save_kept(self) -> None:
+        if self.store is not None:
+            self.store.save()
+
+
+def _until_mendable(buffer: GroupBuffer, readers: list[VolumeReader], read: Callable[[VolumeReader], None]) -> None:
+    for reader in readers:
+        if is_mendable(buffer):
+            return
+        read(reader)
+
+
+def _touching(own: set[int], kept: tuple[int, ...]) -> set[int]:
+    """Those of `kept` that hang together with `own`: a chunk may reach over the edge of a volume."""
+    reached = set(own)
+    for groups in (kept, reversed(kept)):
+        for group in groups:
+            if group - 1 in reached or group + 1 in reached:
+                reached.add(group)
+    return reached & set(kept)
+
+
 def join_volumes(readers: tuple[VolumeReader, ...]) -> SymbolSource:
     """One source of several volumes of a bundle; the first one's cover counts."""
     sources = tuple(SparingSource(reader) for reader in readers)
     return sources[0] if len(sources) == 1 else JoinedSource(sources)
+
+
+def sources_by_code(
+    readers: tuple[VolumeReader, ...], make_store: Callable[[Announcement], SymbolStore | None]
+) -> tuple[CodeSource, ...]:
+    """One source for each code of the chunks, in the order of the volumes."""
+    by_code: dict[object, list[VolumeReader]] = {}
+    for reader in readers:
+        by_code.setdefault(reader.announcement.parts[CHUNKS], []).append(reader)
+    return tuple(CodeSource(tuple(alike), make_store(alike[0].announcement)) for alike in by_code.values())

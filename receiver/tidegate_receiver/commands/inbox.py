@@ -82,8 +82,9 @@ def what_is_missing(row: BundleRow) -> str:
     """In words, empty where nothing is."""
     done, total = row.detail.get("chunks_done"), row.detail.get("chunks")
     if row.state in (BundleState.INCOMPLETE, BundleState.RECEIVING):
+        sticks = row.detail.get("missing_sticks")
         if isinstance(done, int) and isinstance(total, int):
-            return f"{total - done} of {total} pieces"
+            return f"{total - done} of {total} pieces" + (f": {sticks}" if isinstance(sticks, str) else "")
         return "part of it was not read"
     if row.state is BundleState.REFUSED:
         return printable(str(row.detail.get("error", "refused")), 100)

@@ -132,6 +132,8 @@ def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
     if outcome.kind is OutcomeKind.PLANNED:
         return "nothing was written"
     if outcome.kind is OutcomeKind.INCOMPLETE:
+        if outcome.missing_text:
+            return f"{outcome.missing_text}; this one may be removed"
         return "insert another copy of it, and run the same again"
     return "nothing of it was taken"
 

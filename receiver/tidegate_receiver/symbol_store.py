@@ -1,0 +1,154 @@
+"""Symbols of groups that cannot be mended yet, kept until another medium brings what they lack.
+
+    spool/<bundle_id>/symbols-K-R-S-D/
+        data    every record of part 2 at the place of its number, with holes
+        map     which of them are there: "TGSM", five numbers of the code, a bit a record, BLAKE3-256 of all before
+
+Kept are the shares of a striped set, the symbols of blocks that are damaged beyond repair, and the pieces of chunks
+that reach from one volume of a set into the next. Nothing of it is verified but by the index blocks of its medium: the
+chunk digests decide when it is used, and where they differ everything kept is forgotten. The map is written after the
+data was synced, so after a crash what it does not know is read from the medium again.
+"""
+
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import blake3
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.erasure.buffer import GroupBuffer
+from tidegate.erasure.geometry import PartGeometry
+from tidegate.files import make_folders, write_durably
+from tidegate_receiver.spool import disk
+
+_HEAD: Final = struct.Struct("<4s5Q")
+_MAGIC: Final = b"TGSM"
+_DIGEST_BYTES: Final = 32
+
+Flags = NDArray[np.bool_]
+
+
+class SymbolStore:
+    """The kept symbols of one bundle in one code. `may_keep` says whether so many bytes more may be taken."""
+
+    def __init__(self, spool_folder: Path, geometry: PartGeometry, may_keep: Callable[[int], bool]) -> None:
+        code = (geometry.source_count, geometry.repair_count, geometry.symbol_size, geometry.interleave)
+        self.folder = spool_folder / "-".join(["symbols", *map(str, code)])
+        self.geometry = geometry
+        self.refused_bytes = 0
+        self._head = _HEAD.pack(_MAGIC, geometry.length, *code)
+        self._may_keep = may_keep
+        self._flags: Flags | None = None
+        self._is_saved = True
+
+    # --- which are there ----------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
+    def groups(self) -> tuple[int, ...]:
+        """The groups of which something is kept, rising."""
+        if self._flags is None and not self.exists:
+            return ()
+        flags = self._loaded()
+        starts = np.array([self._first_record(group) for group in range(self.geometry.group_count)], np.int64)
+        return tuple(np.flatnonzero(np.add.reduceat(flags, starts, dtype=np.int64)).tolist())
+
+    def _first_record(self, group: int) -> int:
+        first = self.geometry.group_blocks(group)[0]
+        return self.geometry.block_first_symbol(first) + first * self.geometry.repair_count
+
+    def _flags_of(self, group: int) -> Flags:
+        first = self._first_record(group)
+        return self._loaded()[first : first + self.geometry.group_record_count(group)]
+
+    def _loaded(self) -> Flags:
+        if self._flags is None:
+            count = self.geometry.symbol_total + self.geometry.block_count * self.geometry.repair_count
+            self._flags = self._read_map(count)
+        return self._flags
+
+    def _read_map(self, count: int) -> Flags:
+        """What the map says; nothing where it is missing, damaged or of another code."""
+        with disk("reading what was kept"):
+            try:
+                data = (self.folder / "map").read_bytes()
+            except FileNotFoundError:
+                return np.zeros(count, np.bool_)
+        body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        whole = len(body) == len(self._head) + -(-count // 8) and body.startswith(self._head)
+        if not whole or blake3.blake3(body).digest() != digest:
+            return np.zeros(count, np.bool_)
+        bits = np.frombuffer(body, np.uint8, offset=len(self._head))
+        return np.unpackbits(bits, count=count).astype(np.bool_)
+
+    # --- in and out ---------------------------------------------------------------------------
+
+    def read_group(self, group: int, buffer: GroupBuffer) -> None:
+        """Fill the slots of the bound `buffer` that are kept and not present."""
+        if self._flags is None and not self.exists:
+            return
+        order, slots = self.geometry.record_order(group), buffer.record_slots()
+        wanted = self._flags_of(group) & ~buffer.present[order[:, 0], order[:, 1]]
+        if not wanted.any():
+            return
+        size, first = self.geometry.symbol_size, self._first_record(group)
+        with disk("reading what was kept"):
+            fd = os.open(self.folder / "data", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for number in np.flatnonzero(wanted).tolist():
+                    if os.preadv(fd, [slots[number]], (first + number) * size) == size:
+                        buffer.present[order[number, 0], order[number, 1]] = True
+            finally:
+                os.close(fd)
+
+    def keep(self, group: int, buffer: GroupBuffer, symbols: Flags) -> bool:
+        """Keep the present ones of `symbols`, a mask like `present`, of the bound `buffer`.
+
+        False, and nothing is kept, where there is no room.
+        """
+        order, slots = self.geometry.record_order(group), buffer.record_slots()
+        wanted = (buffer.present & symbols)[order[:, 0], order[:, 1]] & ~self._flags_of(group)
+        size, first = self.geometry.symbol_size, self._first_record(group)
+        needed = int(wanted.sum()) * size
+        if not needed:
+            return True
+        if not self._may_keep(needed):
+            self.refused_bytes += needed
+            return False
+        with disk("keeping what cannot be repaired yet"):
+            make_folders(self.folder, mode=0o700)
+            fd = os.open(self.folder / "data", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                for number in np.flatnonzero(wanted).tolist():
+                    os.pwrite(fd, slots[number], (first + number) * size)
+            finally:
+                os.close(fd)
+        self._flags_of(group)[wanted] = True
+        self._is_saved = False
+        return True
+
+    def save(self) -> None:
+        """Write the map. The caller has synced the file system since the last `keep`."""
+        if self._is_saved:
+            return
+        body = self._head + np.packbits(self._loaded()).tobytes()
+        with disk("saving what was kept"):
+            write_durably(self.folder / "map", body + blake3.blake3(body).digest(), mode=0o600)
+        self._is_saved = True
+
+    def forget(self) -> None:
+        """Remove everything kept: some of it is not what was signed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._flags, self._is_saved = None, True
+
+
+def kept_bytes(spool_folder: Path) -> int:
+    """What all stores of a bundle take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in spool_folder.glob("symbols-*/data"))
