@@ -6,7 +6,7 @@ state) is raised. Every look at a medium is an entry, with what else lies on it;
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidegate.carrier.found import FoundVolume, MediumContents
@@ -27,7 +27,7 @@ from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
 from tidegate_receiver.records import read_known_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
-__all__ = ["ReceiveOptions", "receive", "receive_medium"]
+__all__ = ["ReceiveOptions", "receive", "receive_media", "receive_medium"]
 
 #: volumes of one bundle that are read on one medium; the runs of all its volumes have the limit of one, RUNS_MAX
 COPIES_MAX = 64
@@ -46,14 +46,53 @@ def receive_medium(workspace: Workspace, folder: Path, options: ReceiveOptions |
     Raises NothingOnMediumError, MediaNotFoundError and MediumLostError for the medium, LedgerError where nothing can be
     recorded; what happens to a bundle is its outcome.
     """
+    return receive_media(workspace, (folder,), options)
+
+
+def receive_media(
+    workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOptions | None = None
+) -> MediumReport:
+    """Receive every bundle of the media at `folders` at once: sticks of one set fill each other symbol by symbol.
+
+    Raises as `receive_medium`, for a medium that cannot be read or holds no bundle.
+    """
     options = options or ReceiveOptions()
     if options.dry_run:
-        return _receive(workspace, folder, options)
+        return _receive(workspace, folders, options)
     with workspace.recording():
-        return _receive(workspace, folder, options)
+        return _receive(workspace, folders, options)
 
 
-def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> MediumReport:
+@dataclass(slots=True)
+class _Gathered:
+    """What several media hold together: volumes by bundle, and what else there is to tell."""
+
+    bundles: dict[str, list[Volume]] = field(default_factory=dict)
+    media: dict[str, Medium] = field(default_factory=dict)
+    outcomes: list[ReceiveOutcome] = field(default_factory=list)
+    strangers: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    unlisted: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOptions) -> MediumReport:
+    gathered = _Gathered()
+    for folder in folders:
+        _gather(workspace, folder, options, gathered)
+    outcomes = gathered.outcomes
+    for volumes in _in_order(gathered.bundles):
+        chain = volumes[0].verified.chain
+        others = tuple(item for item in workspace.trust.chains() if item.channel_id != chain.channel_id)
+        medium = gathered.media[volumes[0].verified.announcement.bundle_id]
+        outcomes.append(BundleIntake(workspace, volumes, others, medium, options).run())
+        if not options.dry_run:
+            workspace.recorder.drain()
+    return MediumReport(tuple(outcomes), gathered.strangers, gathered.damaged, gathered.unlisted, gathered.notes)
+
+
+def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathered: _Gathered) -> None:
+    """Look through one medium, and add what its verified volumes hold."""
     contents = find_volumes(folder)
     seen = _sight(workspace, contents, medium_for_ledger(folder), options)
     medium = seen.facts
@@ -61,9 +100,8 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
         _record_medium(workspace, seen, contents)
     if not contents.volumes:
         raise nothing_error(folder, contents)
-    outcomes: list[ReceiveOutcome] = []
-    bundles: dict[str, list[Volume]] = {}
     chains = _follow_preambles(workspace, contents.volumes, medium, options)
+    bundles: dict[str, list[Volume]] = {}
     refused: list[TidegateError] = []
     room = RUNS_MAX
     for found in contents.volumes:
@@ -77,15 +115,14 @@ def _receive(workspace: Workspace, folder: Path, options: ReceiveOptions) -> Med
             refused.append(error)
             continue
         copies.append(volume)
-    outcomes += _refuse_volumes(workspace, medium, refused, options)
-    for volumes in _in_order(bundles):
-        chain = volumes[0].verified.chain
-        others = tuple(item for item in workspace.trust.chains() if item.channel_id != chain.channel_id)
-        outcomes.append(BundleIntake(workspace, volumes, others, medium, options).run())
-        if not options.dry_run:
-            workspace.recorder.drain()
-    notes = tuple(alarm.text for alarm in seen.alarms)
-    return MediumReport(tuple(outcomes), contents.strangers, contents.damaged, contents.unlisted, notes)
+    for bundle_id, volumes in bundles.items():
+        gathered.bundles.setdefault(bundle_id, []).extend(volumes)
+        gathered.media.setdefault(bundle_id, medium)
+    gathered.outcomes += _refuse_volumes(workspace, medium, refused, options)
+    gathered.strangers += contents.strangers
+    gathered.damaged += contents.damaged
+    gathered.unlisted += contents.unlisted
+    gathered.notes += tuple(alarm.text for alarm in seen.alarms)
 
 
 def _sight(workspace: Workspace, contents: MediumContents, facts: Medium, options: ReceiveOptions) -> Sighting:

@@ -17,24 +17,25 @@ if TYPE_CHECKING:
 
 
 @click.command("receive", short_help="Read, repair, verify and quarantine what a medium holds.")
-@click.argument("medium", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
+@click.argument("media", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 @shared_options(writes=True)
-def command(invocation: Invocation, medium: Path | None) -> int:
-    """Receive every bundle of the medium at PATH; without PATH of the one that is plugged in. Twice is harmless, and
-    a second copy fills what a first one lacks."""
+def command(invocation: Invocation, media: tuple[Path, ...]) -> int:
+    """Receive every bundle of the media at PATH; without PATH of the one that is plugged in. Twice is harmless, and
+    a second copy fills what a first one lacks. Sticks of a set come one after another, or named together."""
     from tidegate.media.plugged import choose_medium
 
     workspace = invocation.workspace(Role.HIGH)
-    place = choose_medium(medium, workspace.settings.media_folders)
-    return receive_and_load(invocation.report, workspace, place, dry_run=invocation.dry_run)
+    folders = workspace.settings.media_folders
+    places = tuple(dict.fromkeys(choose_medium(medium, folders) for medium in media or (None,)))
+    return receive_and_load(invocation.report, workspace, *places, dry_run=invocation.dry_run)
 
 
-def receive_and_load(report: Report, workspace: "Workspace", place: Path, *, dry_run: bool) -> int:
-    """Receive from `place`, load what an automatic channel brought, and tell; the exit code of the worst."""
-    from tidegate_receiver.intake import ReceiveOptions, receive_medium
+def receive_and_load(report: Report, workspace: "Workspace", *places: Path, dry_run: bool) -> int:
+    """Receive from `places`, load what an automatic channel brought, and tell; the exit code of the worst."""
+    from tidegate_receiver.intake import ReceiveOptions, receive_media
 
     with report.progress() as progress:
-        found = receive_medium(workspace, place, ReceiveOptions(dry_run=dry_run, progress=progress))
+        found = receive_media(workspace, places, ReceiveOptions(dry_run=dry_run, progress=progress))
     if dry_run:
         return show_medium(report, found)
     loaded, failures = load_automatically(workspace, found)

@@ -69,8 +69,8 @@ class SetSending:
             self._show_plan(places)
             return
         self.workspace.begin()
-        for place in self._all_places(places):
-            step = self._write(place)
+        for number, place in enumerate(self._all_places(places), start=1):
+            step = self._write(place, is_last=number >= len(places) and not self.wait)
             if step.is_complete or self.delivery.choice.again is not None:
                 return
 
@@ -85,7 +85,7 @@ class SetSending:
 
     # --- what is said -------------------------------------------------------------------------
 
-    def _write(self, place: Path) -> "SetStep":
+    def _write(self, place: Path, *, is_last: bool) -> "SetStep":
         from tidegate.media.plugged import medium_for_ledger
 
         started = time.monotonic()
@@ -95,7 +95,8 @@ class SetSending:
         if step.delivery is not None:
             self.sheet.add(step.delivery)
         text = _what(step, self._name, time.monotonic() - started)
-        report.closing(f"{text}; {_next(step, is_again=self.delivery.choice.again is not None)}", **self._values(step))
+        goes_on = is_last and self.delivery.choice.again is None
+        report.closing(f"{text}; {_next(step, goes_on=goes_on)}", **self._values(step))
         return step
 
     @property
@@ -176,11 +177,9 @@ def _what(step: "SetStep", name: str, seconds: float) -> str:
     return f"{of} of {name} written: {size}{READ_BACK_WORDS[written.read_back.value]} in {took}"
 
 
-def _next(step: "SetStep", *, is_again: bool) -> str:
+def _next(step: "SetStep", *, goes_on: bool) -> str:
     removable = step.delivery is None or _is_removable(step.delivery)
     ending = "unmount it, then it may be removed" if removable else "not read back: do not rely on it yet"
     if step.is_complete:
         return f"the set is complete; {ending}"
-    if is_again:
-        return ending
-    return f"{ending}; next: insert another and run the same again"
+    return f"{ending}; next: insert another and run the same again" if goes_on else ending
