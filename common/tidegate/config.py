@@ -225,5 +225,6 @@ _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "expire_days": (_is_size, "a whole number of days, 0 for never"),
     "quota_bytes": (_is_size, "a whole number of bytes, 0 for no quota"),
     "stage": (_is_name, "a name: 1 to 64 of a-z 0-9 . _ -, first and last a letter or digit"),
+    "if_found": (lambda value: isinstance(value, str), "a text"),
     "media_folders": (_are_texts, 'a list of folders like ["/media", "/mnt"]'),
 }

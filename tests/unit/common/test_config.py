@@ -1,10 +1,11 @@
 """Settings: which root, which value wins, and what is said of an unknown name."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tidegate.config import Release, Role, find_root, load_settings
+from tidegate.config import ChannelSettings, Release, Role, Settings, find_root, load_settings
 from tidegate.errors import UsageError
 
 
@@ -85,6 +86,14 @@ def test_a_refused_setting_is_named_with_what_would_do(tmp_path: Path, text: str
     with pytest.raises(UsageError) as caught:
         load_settings(write(tmp_path / "root", text), named=True)
     assert said in caught.value.message and "$." not in caught.value.message
+
+
+def test_every_setting_has_a_rule_for_its_values(tmp_path: Path) -> None:
+    for item in (*fields(Settings), *fields(ChannelSettings)):
+        if item.name not in {"origins", "channels"}:
+            inside = "[channels.plant]\n" if item.name == "release" else ""
+            with pytest.raises(UsageError, match=item.name):
+                load_settings(write(tmp_path / "root", f"{inside}{item.name} = 1979-05-27\n"), named=True)
 
 
 def test_a_yes_or_no_of_the_environment_that_is_neither_is_refused(
