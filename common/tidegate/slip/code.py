@@ -41,7 +41,8 @@ def make_code(*, channel_id: str, epoch: int, sequence: int, site: str, receipt:
 
 def is_code(text: str) -> bool:
     """Whether `text` is meant as a code and not as a whole slip: one short line of four groups."""
-    return len(text) <= CODE_MAX_CHARACTERS and len(_groups(text)) == 4 and "/" not in text
+    groups = _groups(text) if len(text) <= CODE_MAX_CHARACTERS else []
+    return len(groups) == 4 and "/" not in text and groups[0] != base32.plain("SLIP")
 
 
 def parse_code(text: str) -> Code:

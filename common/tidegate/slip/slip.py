@@ -200,7 +200,8 @@ def _split(text: str) -> dict[str, str]:
     words = [line[0] for line in lines]
     for found, due in zip_longest(words, _WORDS):
         if found != due:
-            raise SlipMistypedError(f"slip: line {due or 'after the last'}: there is {(found or 'nothing')[:32]!r}")
+            there = "is missing" if found is None else f"is due, and there is {found[:32]!r}"
+            raise SlipMistypedError(f"slip: line {due} {there}" if due else f"slip: goes on with {str(found)[:32]!r}")
     return {line[0]: _checked(line) for line in lines}
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidegate_sender.slip_reading import SlipReport
 
 INPUT_MAX_BYTES = 4096
+SCANNED = "QR-Code:"  # what zbarimg writes before the text unless it is told --raw
 
 
 @click.command("read", short_help="Low side: take a slip or the code of one bundle.")
@@ -47,7 +48,7 @@ def slip_text(what: str) -> str:
     path = Path(what)
     try:
         if len(what) > 255 or not path.is_file():  # 255: no file name on Linux is longer
-            return what
+            return _typed(what)
         with path.open("rb") as file:
             return _decoded(file.read(INPUT_MAX_BYTES + 1))
     except (OSError, ValueError) as error:
@@ -56,9 +57,16 @@ def slip_text(what: str) -> str:
         raise UsageError("the slip's text has a zero byte") from None
 
 
+def _typed(what: str) -> str:
+    """Words of a slip or a code; one word with a dot or slash in it was meant as a file."""
+    if not any(letter.isspace() for letter in what) and ("." in what or "/" in what):
+        raise UsageError(f"{what[:200]}: no such file")
+    return what
+
+
 def _decoded(data: bytes) -> str:
     try:
-        return data.decode("ascii")
+        return data.decode("ascii").removeprefix(SCANNED)
     except UnicodeDecodeError:
         raise SlipMistypedError(
             "the file is no text of a slip",
