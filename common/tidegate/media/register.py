@@ -16,14 +16,30 @@ from typing import Any
 
 from tidegate import clock
 from tidegate.carrier.medium import find_volumes
-from tidegate.carrier.token import MediumToken, TokenState, build_token, judge_token, token_digest, valid_label
+from tidegate.carrier.token import (
+    MediumToken,
+    TokenState,
+    build_token,
+    judge_token,
+    known_token,
+    token_digest,
+    valid_label,
+)
 from tidegate.errors import MediaError, MediaNotFoundError, MediumLostError, TidegateError, UsageError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.media.plugged import medium_for_ledger
 from tidegate.media.sighting import Alarm, AlarmReason, Sighting, device_of, sight
 from tidegate.media.snapshot import Changes, Progress, compare, find_damage, take_snapshot
 from tidegate.media.token_file import write_token
-from tidegate.state.media import MediumRow, MediumState, get_medium, list_media, media_by_label, put_medium
+from tidegate.state.media import (
+    MediumRow,
+    MediumState,
+    get_medium,
+    list_media,
+    media_by_label,
+    medium_by_digest,
+    put_medium,
+)
 from tidegate.text import printable
 from tidegate.workspace import Workspace
 
@@ -44,10 +60,15 @@ class RegisterOutcome(StrEnum):
 def look(workspace: Workspace, place: Path, facts: Medium | None = None) -> Sighting:
     """The medium at `place` and what the register says of it. Raises MediaNotFoundError, MediumLostError."""
     data = find_volumes(place).token
-    judged = None if data is None else judge_token(data, (workspace.trust.own_channel(),))
-    row = None
-    if judged is not None and judged.token is not None:
-        with workspace.state.reading() as tx:
+    if data is None:
+        return sight(None, None, facts or medium_for_ledger(place))
+    judged = judge_token(data, (workspace.trust.own_channel(),))
+    with workspace.state.reading() as tx:
+        # A key that was revoked since: the very file that was written here is still this medium's own.
+        row = medium_by_digest(tx, judged.digest)
+        if judged.token is None and row is not None:
+            judged = known_token(data)
+        if judged.token is not None:
             row = get_medium(tx, judged.token.token)
     return sight(judged, row, facts or medium_for_ledger(place))
 

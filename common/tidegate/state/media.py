@@ -72,6 +72,12 @@ def get_medium(tx: Transaction, token: str) -> MediumRow | None:
     return _read(rows[0]) if rows else None
 
 
+def medium_by_digest(tx: Transaction, digest: str) -> MediumRow | None:
+    """The medium whose token file, as it was last written or seen, has that digest."""
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM media WHERE token_digest = ?", (digest,))
+    return _read(rows[0]) if rows else None
+
+
 def media_by_label(tx: Transaction, label: str) -> tuple[MediumRow, ...]:
     """Media of that label, whatever the case of its letters: one on the low side; a high side may see several."""
     rows = tx.execute(f"SELECT {_COLUMNS} FROM media WHERE label = ? ORDER BY registered, token", (label,))
