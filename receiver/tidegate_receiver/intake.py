@@ -31,6 +31,8 @@ __all__ = ["ReceiveOptions", "receive", "receive_media", "receive_medium"]
 
 #: volumes of one bundle that are read on one medium; the runs of all its volumes have the limit of one, RUNS_MAX
 COPIES_MAX = 64
+#: of one part, on however many volumes; 4 TiB in symbols of 64 KiB have 42 000
+GROUPS_MAX = 2**20
 #: refused volumes with an entry of their own
 REFUSALS_MAX = 16
 
@@ -191,6 +193,10 @@ def _verify_volume(
         known = read_known_time(tx, workspace.settings)
     others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
     verified: VerifiedAnnouncement = verify_frame(found.frame, chain, others, known or 0)
+    groups = max(part.group_count for part in verified.announcement.parts)
+    if groups > GROUPS_MAX:
+        name = verified.announcement.name
+        raise LimitError(f"bundle {name}: a part in {groups} groups, this side takes {GROUPS_MAX}")
     return Volume(verified, VolumeReader(found, verified.announcement))
 
 

@@ -30,6 +30,9 @@ _HEAD: Final = struct.Struct("<4s5Q")
 _MAGIC: Final = b"TGSM"
 _DIGEST_BYTES: Final = 32
 
+#: of a part: a flag for each is in memory. Twice the records of 4 TiB in symbols of 64 KiB with a tenth of repairs
+RECORDS_MAX: Final = 2**27
+
 Flags = NDArray[np.bool_]
 
 
@@ -40,6 +43,9 @@ class SymbolStore:
         code = (geometry.source_count, geometry.repair_count, geometry.symbol_size, geometry.interleave)
         self.folder = spool_folder / "-".join(["symbols", *map(str, code)])
         self.geometry = geometry
+        self._record_count = geometry.symbol_total + geometry.block_count * geometry.repair_count
+        #: a carrier key may announce a code of many more repairs than content; nothing of such a one is kept
+        self._fits = self._record_count <= RECORDS_MAX
         self.refused_bytes = 0
         self._head = _HEAD.pack(_MAGIC, geometry.length, *code)
         self._may_keep = may_keep
@@ -50,7 +56,7 @@ class SymbolStore:
 
     @property
     def exists(self) -> bool:
-        return self.folder.is_dir()
+        return self._fits and self.folder.is_dir()
 
     def groups(self) -> tuple[int, ...]:
         """The groups of which something is kept, rising."""
@@ -70,8 +76,7 @@ class SymbolStore:
 
     def _loaded(self) -> Flags:
         if self._flags is None:
-            count = self.geometry.symbol_total + self.geometry.block_count * self.geometry.repair_count
-            self._flags = self._read_map(count)
+            self._flags = self._read_map(self._record_count)
         return self._flags
 
     def _read_map(self, count: int) -> Flags:
@@ -113,6 +118,9 @@ class SymbolStore:
 
         False, and nothing is kept, where there is no room.
         """
+        if not self._fits:
+            self.refused_bytes += int((buffer.present & symbols).sum()) * self.geometry.symbol_size
+            return False
         order, slots = self.geometry.record_order(group), buffer.record_slots()
         wanted = (buffer.present & symbols)[order[:, 0], order[:, 1]] & ~self._flags_of(group)
         size, first = self.geometry.symbol_size, self._first_record(group)
