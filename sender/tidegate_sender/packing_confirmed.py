@@ -6,8 +6,10 @@ much that is. A bundle that was voided or withdrawn confirms nothing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
+from tidegate.bundle.tables import Records
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import TidegateError
 from tidegate.names import hex_of
@@ -65,12 +67,11 @@ def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, he
         _, tables = read_tables(workspace, row)
     except TidegateError:
         return  # what it carried is brought again, or another bundle tells of it
-    own = [row.sequence] * len(tables.blobs)
+    own = repeat(row.sequence, len(tables.blobs))
     for table, sequences in ((tables.blobs, own), (tables.required, tables.required["sequence"].tolist())):
-        digests = table["sha256"].tobytes()
-        for at, (size, sequence) in enumerate(zip(table["size"].tolist(), sequences, strict=True)):
-            if sequence in held:
-                blobs.setdefault(digests[at * 32 : at * 32 + 32], Carried(size, sequence, row.bundle_id))
+        for key, size, sequence in zip(_digests(table), table["size"].tolist(), sequences, strict=True):
+            if sequence in held and key not in blobs:
+                blobs[key] = Carried(size, sequence, row.bundle_id)
 
 
 def _carried(workspace: "Workspace", row: BundleRow) -> Iterable[bytes]:
@@ -78,5 +79,9 @@ def _carried(workspace: "Workspace", row: BundleRow) -> Iterable[bytes]:
         _, tables = read_tables(workspace, row)
     except TidegateError:
         return ()
-    digests = tables.blobs["sha256"].tobytes()
+    return _digests(tables.blobs)
+
+
+def _digests(table: Records) -> Iterable[bytes]:
+    digests = table["sha256"].tobytes()
     return (digests[at : at + 32] for at in range(0, len(digests), 32))
