@@ -48,7 +48,7 @@ def fulfil(workspace: Workspace, items: Sequence[Item], options: PackOptions, pr
 
 
 def _record_collected(workspace: Workspace, collected: CollectReport) -> None:
-    failures = "; ".join(f"{item.label}: {item.error.message}" for item in collected.failures)
+    failures = "; ".join(item.text for item in collected.failures)
     outcome = Outcome.PARTIAL if failures and collected.artifacts else Outcome.FAILED if failures else Outcome.DONE
     _record(
         workspace,

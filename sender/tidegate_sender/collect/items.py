@@ -102,6 +102,16 @@ class CollectFailure:
     origin: str
     error: TidegateError
 
+    @property
+    def text(self) -> str:
+        """``localhost:5000/app:9: HTTP 404 …``: errors begin with host and image, which the label says already."""
+        text = self.error.message
+        while True:
+            head, colon, rest = text.partition(": ")
+            if not colon or head not in self.label:
+                return f"{self.label}: {text}"
+            text = rest
+
 
 @dataclass(frozen=True, slots=True)
 class CollectReport:

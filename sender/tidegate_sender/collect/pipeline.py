@@ -55,7 +55,7 @@ def collect(
         except TidegateError as error:
             if item.required:
                 raise
-            failures.append(CollectFailure(item.label, item.origin, _with_path_hint(error, item)))
+            failures.append(CollectFailure(item.label, item.origin, with_path_hint(error, item)))
         else:
             _add(artifacts, artifact)
     return CollectReport(tuple(artifacts.values()), tuple(failures))
@@ -72,7 +72,7 @@ def _add(artifacts: dict[str, CollectedArtifact], artifact: CollectedArtifact) -
         )
 
 
-def _with_path_hint(error: TidegateError, item: Item) -> TidegateError:
+def with_path_hint(error: TidegateError, item: Item) -> TidegateError:
     """Whoever names a folder without ``./`` asks a registry for it; say so where the folder is there."""
     if isinstance(item, ImageItem) and item.origin == "command line":
         typed = item.reference.repository.removeprefix("library/")

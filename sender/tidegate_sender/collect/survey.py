@@ -15,7 +15,7 @@ from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of
 from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.layout import resolve_layout
-from tidegate_sender.collect.pipeline import ClientFactory
+from tidegate_sender.collect.pipeline import ClientFactory, with_path_hint
 from tidegate_sender.collect.registry import RegistryReader, resolve_image
 from tidegate_sender.collect.tree import Tree
 
@@ -54,7 +54,7 @@ def survey(items: Sequence[Item], depot: Depot | None, *, client_factory: Client
         except (StateError, NameTakenError):
             raise
         except TidegateError as error:
-            failures.append(CollectFailure(item.label, item.origin, error))
+            failures.append(CollectFailure(item.label, item.origin, with_path_hint(error, item)))
     return Survey(tuple(artifacts.values()), tuple(failures))
 
 

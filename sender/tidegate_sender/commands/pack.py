@@ -11,7 +11,6 @@ from tidegate.report import Report, counted
 from tidegate.state.bundles import BundleState, get_bundle
 from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration
-from tidegate_sender.commands.failures import failure_text
 
 if TYPE_CHECKING:
     from tidegate_sender.request import RequestReport
@@ -73,7 +72,7 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
         for name in artifact.skipped:
             report.warn(f"{artifact.source}: {printable(name)} is no file, folder or link, and is left out")
     for failure in failures:
-        report.warn(f"not brought: {failure_text(failure)}", failure.error.hint)
+        report.warn(f"not brought: {printable(failure.text, 600)}", failure.error.hint)
     values = {
         "bundle": packed.name,
         "bundle_id": packed.bundle_id,

@@ -11,8 +11,8 @@ from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import MediaFullError, PartialError
 from tidegate.report import Report, counted
+from tidegate.text import printable
 from tidegate.units import format_bytes
-from tidegate_sender.commands.failures import failure_text
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -61,7 +61,7 @@ def show_plan(
     planned = plan(workspace, items, since=basis.since, full=basis.full, medium=medium)
     _show_table(report, planned)
     for failure in planned.failures if planned.artifacts else planned.failures[1:]:
-        report.warn(failure_text(failure), failure.error.hint)
+        report.warn(printable(failure.text, 600), failure.error.hint)
     report.closing(_summary(planned), **_as_object(planned))
     if planned.failures and not planned.artifacts:
         raise planned.failures[0].error  # as `pack` would
