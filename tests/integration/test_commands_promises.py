@@ -5,10 +5,15 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from command_line import Host
 from two_sides import tidegate_command
+
+from tidegate.errors import HostError
+from tidegate.ledger.verify import verify_workspace
+from tidegate.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +151,7 @@ def test_a_mistyped_setting_and_channel_are_answered_with_what_was_meant(sides: 
         (1, "receive empty", 25),
         (1, "load 9", 18),
         (1, "load 1 --to nowhere", 2),
+        (1, "load 1 --to ./words", 2),
         (1, "serve", 54),
         (1, "ledger list --last 0", 2),
         (1, "ledger list --since yesterday", 2),
@@ -205,3 +211,22 @@ def test_a_full_disk_under_the_output_is_named(sides: tuple[Host, Host]) -> None
             check=False,
         )
     assert done.returncode == 72 and "no space left" in done.stderr
+
+
+def test_a_folder_that_was_named_like_a_bundle_is_told_how_to_be_named(sides: tuple[Host, Host]) -> None:
+    assert "write ./stick" in sides[0]("show", "stick", code=18).err
+
+
+class ClosedState:
+    """The state of a root that belongs to somebody else."""
+
+    def reading(self) -> NoReturn:
+        raise HostError("state.db: unable to open database file")
+
+
+def test_an_auditor_who_may_not_open_the_state_can_verify_the_ledger(sides: tuple[Host, Host]) -> None:
+    workspace = Workspace.open(sides[0].root)
+    workspace.__dict__["state"] = ClosedState()  # root may open every file, so the refusal is made here
+    assert verify_workspace(workspace).summary.endswith("not checked against any outside checkpoint")
+    against = verify_workspace(workspace, sides[0].root / "ledger" / "checkpoint")
+    assert against.agrees_with
