@@ -6,6 +6,7 @@ kernel by sendfile, so memory does not grow with their size. Why these libraries
 """
 
 import contextlib
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -113,7 +114,7 @@ class StageServer:
         try:
             self._server.prepare()
         except OSError as error:
-            raise HostError(f"serve: {self.address}: {error}", hint="choose another address or port") from None
+            raise HostError(f"serve: {self.address}: {_reason(error)}", hint="choose another address or port") from None
         self._thread = threading.Thread(target=self._server.serve, name="serve", daemon=True)
         self._thread.start()
 
@@ -156,3 +157,9 @@ def _ending(ended: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _reason(error: OSError) -> str:
+    """What the system said; cheroot wraps it into a list of every address that it tried."""
+    found = re.search(r"\[Errno \d+\] ([^)\]]+)", str(error))
+    return found[1] if found else str(error)

@@ -43,7 +43,12 @@ def find_place(workspace: Workspace, what: str | None) -> Place:
         return Place(PlaceKind.FILE if path.suffix == ".tgb" else PlaceKind.MEDIUM, path)
     if not workspace.is_initialised:
         raise NotInitialisedError(f"{printable(what)!r} is no path, and this host has no root that could know a bundle")
-    found = resolve_bundle(workspace, what)
+    try:
+        found = resolve_bundle(workspace, what)
+    except BundleUnknownError as error:
+        if Path(what).exists():
+            error.hint = f"to look at the folder or file {printable(what)}, write ./{printable(what)}"
+        raise
     if found.path is not None and found.path.is_file():
         return Place(PlaceKind.FILE, found.path)
     quarantine = workspace.root / "quarantine" / found.bundle_id

@@ -21,6 +21,8 @@ def is_folder(target: str) -> bool:
 def open_loader(target: str, source: BlobSource) -> Loader:
     """The loader for `target`. Nothing is opened or asked yet. Raises UsageError for what is neither."""
     if is_folder(target):
+        if Path(target).expanduser().is_file():
+            raise UsageError(f"--to {target}: is a file, and not a folder")
         return DirectoryLoader(source, Path(target).expanduser().absolute())
     if _HOST.fullmatch(target) and ("." in target or ":" in target or target == "localhost"):
         return RegistryLoader(source, target, client=RegistryClient(target))
