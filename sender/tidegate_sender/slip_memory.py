@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from tidegate.errors import StateError
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
+from tidegate.slip.site_keys import WITNESSED_KEY
 from tidegate.state.db import Transaction
 from tidegate.state.meta import get_meta, set_meta
 
@@ -89,4 +90,4 @@ def _confirmed_key(channel_id: str, epoch: int, site: str) -> str:
 
 
 def _witnessed_key(site: str) -> str:
-    return f"slip.witnessed.{site}"
+    return WITNESSED_KEY + site

@@ -231,3 +231,42 @@ def test_dry_runs_change_nothing(world: World) -> None:
         assert world.run("low", "slip", "read", "--dry-run", "--json", str(text)).facts["new"] == "1"
     world.run("low", "discard", "--dry-run", "1")
     assert world.read(made["slip"]).facts["new"] == "1"
+
+
+def test_a_site_that_was_put_back_is_believed_again_once_its_words_were_compared(world: World) -> None:
+    world.carry(world.pack()["bundle"])
+    shutil.copytree(world.folder / "high", world.folder / "backup")
+    world.slip()
+    world.read(world.slip()["slip"])
+    shutil.rmtree(world.folder / "high")
+    shutil.copytree(world.folder / "backup", world.folder / "high")
+    old = world.slip()["slip"]
+    assert world.read(old, code=94).facts["class"] == "SlipOldError"
+    world.run("low", "trust", "remove", "plant-7")
+    site = world.run("high", "keys", "export", "--json").facts
+    assert world.read(old, code=93).facts["class"] == "SlipSiteError"
+    world.run("low", "trust", "add", str(site["line"]), "--fingerprint", str(site["fingerprint"]))
+    assert world.read(old).facts["held"] == "1"
+
+
+def test_a_sites_key_is_pinned_only_with_its_words_and_replaced_only_on_purpose(world: World, tmp_path: Path) -> None:
+    site = world.run("high", "keys", "export", "--json", f"{tmp_path}/site").facts
+    line, words = str(site["line"]), str(site["fingerprint"])
+    assert (tmp_path / "site").read_text() == f"{line}\n"
+    assert "nothing to do" in world.run("low", "trust", "add", f"{tmp_path}/site", "--fingerprint", words).out
+    assert "plant-7" in world.run("low", "trust", "list").out
+    world.run("low", "trust", "add", line, code=81)
+    world.run("low", "trust", "add", line, "--fingerprint", " ".join(reversed(words.split())), code=81)
+    world.run("low", "trust", "add", line.replace("PLANT-7", "PLANT-8"), "--fingerprint", words, code=91)
+    world.run("other", "init", "high", "--site", "plant-7")
+    other = world.run("other", "keys", "export", "--json").facts
+    refused = world.run("low", "trust", "add", str(other["line"]), "--fingerprint", str(other["fingerprint"]), code=80)
+    assert "tidegate trust remove plant-7" in refused.err
+
+
+def test_the_qr_code_is_drawn_on_the_terminal(world: World) -> None:
+    plain, drawn = world.run("high", "slip").out, world.run("high", "slip", "--qr").out
+    assert "\u2588" not in plain
+    lines = [line for line in drawn.splitlines() if "\u2588" in line]
+    assert len(lines) > 20
+    assert max(map(len, lines)) <= 80

@@ -6,7 +6,7 @@ from tidegate.commands.options import Invocation
 from tidegate.errors import FingerprintError, HostError, TidegateError, UsageError
 from tidegate.ledger.checkpoint import NoteKey
 from tidegate.slip.site_key import INPUT_MAX_CHARACTERS, build_site_key, fingerprint_id, parse_site_key, site_of
-from tidegate.slip.site_keys import SiteKeys
+from tidegate.slip.site_keys import SiteKeys, forget_witnessed
 from tidegate.workspace import Workspace
 
 
@@ -97,7 +97,8 @@ def list_sites(invocation: Invocation, workspace: Workspace) -> None:
 
 
 def remove_site(invocation: Invocation, workspace: Workspace, site: str) -> None:
-    """Believe no slip of `site` any more. What its slips confirmed stays."""
+    """Believe no slip of `site` any more. What its slips confirmed stays; the head of its ledger is forgotten, so that
+    a site that was put back from a backup can be believed again after its words were compared."""
     keys = SiteKeys(workspace.folder("trust"))
     found = [key for key in keys.list() if site_of(key) == site]
     if not found:
@@ -106,6 +107,8 @@ def remove_site(invocation: Invocation, workspace: Workspace, site: str) -> None
     if not invocation.dry_run:
         with workspace.recording():
             keys.remove(site)
+            with workspace.state.transaction() as tx:
+                forget_witnessed(tx, site)
             _record(workspace, site, found[0].id.hex(), f"ledger key of {site} is not pinned any more")
     done = "would not be believed" if invocation.dry_run else "are not believed"
     invocation.report.closing(f"slips of {site} {done} any more", site=site, removed=True)

@@ -6,10 +6,19 @@ from tidegate.errors import FormatError, SlipSiteError, TrustError
 from tidegate.files import host_error, make_folders, write_durably
 from tidegate.ledger.checkpoint import NoteKey, parse_vkey
 from tidegate.slip.site_key import ORIGIN_ENDING, site_of
+from tidegate.state.db import Transaction
+from tidegate.state.meta import delete_meta
 
 FOLDER = "sites"
+#: in the state's meta, before the site's name: the newest head of its ledger that a slip showed
+WITNESSED_KEY = "slip.witnessed."
 _ENDING = ".vkey"
 _MAX_BYTES = 1024
+
+
+def forget_witnessed(tx: Transaction, site: str) -> None:
+    """Forget the head of a site's ledger: whoever pins its key again has spoken with the site."""
+    delete_meta(tx, WITNESSED_KEY + site)
 
 
 class SiteKeys:

@@ -35,6 +35,10 @@ def set_meta(tx: Transaction, key: str, value: str) -> None:
     )
 
 
+def delete_meta(tx: Transaction, key: str) -> None:
+    tx.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+
 def floor(tx: Transaction) -> int | None:
     """The trusted floor; None before anything has set it."""
     text = get_meta(tx, _FLOOR)
