@@ -216,7 +216,7 @@ def records(medium: Path) -> Iterator[Record]:
     layout = VolumeLayout(announcement, found.preamble_length)
     for run in (run for section in range(layout.section_count) for run in layout.section_runs(section)):
         geometry = announcement.geometry(run.part)
-        order = geometry.record_order(run.group)[run.first_record : run.first_record + run.record_count]
+        order = run.order(geometry)
         first = geometry.group_blocks(run.group)[0]
         for number, (position, symbol) in enumerate(order.tolist()):
             block = first + position
