@@ -1,5 +1,6 @@
 """What writing a bundle to a medium will take: the announcement's plan, exact bytes, room, and a range of time."""
 
+import contextlib
 import os
 import secrets
 import time
@@ -141,19 +142,23 @@ def _seconds(volume_bytes: int, bytes_per_second: float, *, read_back: bool) -> 
 
 
 def _measure_speed(medium: Path) -> float | None:
-    """Bytes a second that reach the medium, by one small file; None where syncs are off or nothing can be written."""
+    """Bytes a second that reach the medium, by one small file; None where syncs are off or nothing can be written.
+
+    Raises nothing: what is wrong with the medium is said, and recorded, where the bundle is written.
+    """
     if not SYNCS.enabled:
         return None
     path = medium / f"TG{secrets.token_hex(3).upper()}.TMP"
     piece = os.urandom(MIB)
     try:
         with path.open("xb", buffering=0) as file:
+            path.unlink()  # its name is gone before its bytes come: whoever kills us leaves nothing on the medium
             started = time.monotonic()
             for _ in range(SPEED_PROBE_BYTES // MIB):
                 file.write(piece)
             os.fsync(file.fileno())
             return SPEED_PROBE_BYTES / max(time.monotonic() - started, 1e-6)
     except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()  # for file systems that keep what is open
         return None
-    finally:
-        path.unlink(missing_ok=True)

@@ -60,14 +60,19 @@ class Room:
 
 
 def check_medium(medium: Path) -> None:
-    """Raise MediaNotFoundError unless `medium` is a folder, MediaError where its TIDEGATE is something else."""
+    """Raise MediaNotFoundError unless `medium` is a folder, MediaError where its TIDEGATE is something else.
+
+    MediumLostError where it is one that was pulled out.
+    """
     try:
         if not stat.S_ISDIR(medium.stat().st_mode):
             raise MediaNotFoundError(f"{printable(medium)}: is no folder")
     except OSError as error:
+        if error.errno in MEDIUM_GONE and not isinstance(error, FileNotFoundError):
+            raise MediumLostError(f"{printable(medium)}: {error.strerror}") from None
         raise MediaNotFoundError(f"{printable(medium)}: {error.strerror}") from None
     top = medium / MEDIUM_FOLDER
-    with contextlib.suppress(FileNotFoundError):
+    with medium_errors(medium, "looking at it"), contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(top.lstat().st_mode):
             raise MediaError(f"{printable(top)}: is there and is no folder", hint="move it away, or use another medium")
 
