@@ -14,7 +14,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import TidegateError
 from tidegate.names import hex_of
 from tidegate.state.bundles import BundleRow
-from tidegate_sender.packing_base import NO_BASE, Base, Carried, read_tables
+from tidegate_sender.packing_base import NO_BASE, Base, Carried, collector_paused, read_tables
 from tidegate_sender.slip_memory import held_by_all
 from tidegate_sender.slip_reading import sent_bundles
 
@@ -31,6 +31,7 @@ class Riding:
     size: int = 0
 
 
+@collector_paused()
 def confirmed_base(workspace: "Workspace", place: "Place", sites: Iterable[str]) -> Base:
     """What all of `sites` hold, as far as slips say so. A bundle whose file is gone adds what later ones tell of it."""
     with workspace.state.reading() as tx:
