@@ -1,0 +1,104 @@
+"""The base that slips confirmed: what counts as held, what rides again, and what is brought though it was confirmed."""
+
+from pathlib import Path
+
+import pytest
+from made_roots import files_artifact, low_side, noise
+
+from tidegate.slip.numbers import Numbers
+from tidegate.state.bundles import BundleState, set_bundle_state
+from tidegate.workspace import Workspace
+from tidegate_sender.discarding import discard
+from tidegate_sender.packing import PackOptions, PackReport, pack
+from tidegate_sender.packing_confirmed import Riding
+from tidegate_sender.slip_memory import Confirmed, put_confirmed
+
+SITES = ("plant-7", "plant-8")
+ONE, TWO, THREE = (noise(50_000, seed) for seed in (1, 2, 3))
+
+
+@pytest.fixture
+def low(tmp_path: Path) -> Workspace:
+    return low_side(tmp_path, sites=SITES)
+
+
+def send(low: Workspace, *contents: bytes, options: PackOptions | None = None) -> PackReport:
+    """Pack an artifact of these files, each a blob of its own, and count the bundle as sent."""
+    report = pack(low, [files_artifact(low, "docs", *contents)], options)
+    with low.state.transaction() as tx:
+        set_bundle_state(tx, report.bundle_id, BundleState.SENT, detail={"write_begun": True})
+    return report
+
+
+def confirm(low: Workspace, *numbers: int, sites: tuple[str, ...] = SITES) -> None:
+    channel = low.trust.own_channel().channel_id
+    with low.state.transaction() as tx:
+        for site in sites:
+            put_confirmed(tx, channel, 1, site, Confirmed(Numbers.of(numbers)))
+
+
+def is_small(report: PackReport) -> bool:
+    """Whether at most manifests were brought beside one of the noise files."""
+    return report.content_size < 80_000  # a tar of one is 61,440
+
+
+def test_without_a_slip_everything_is_brought_and_said_to_ride_again(low: Workspace) -> None:
+    assert send(low, ONE).again == Riding()
+    second = send(low, ONE, TWO)
+    assert second.required_count == 0
+    assert second.again.size > 50_000
+
+
+def test_what_all_sites_confirmed_is_left_out(low: Workspace) -> None:
+    send(low, ONE)
+    confirm(low, 1)
+    second = send(low, ONE, TWO)
+    assert is_small(second)
+    assert second.again == Riding()
+
+
+def test_what_one_of_two_sites_confirmed_rides_again_unless_the_bundle_is_for_that_site(low: Workspace) -> None:
+    send(low, ONE)
+    confirm(low, 1, sites=("plant-7",))
+    assert not is_small(send(low, ONE, TWO))
+    assert is_small(send(low, ONE, THREE, options=PackOptions(audience=("plant-7",))))
+
+
+def test_full_brings_everything(low: Workspace) -> None:
+    send(low, ONE)
+    confirm(low, 1)
+    assert send(low, ONE, TWO, options=PackOptions(full=True)).required_count == 0
+
+
+def test_content_of_a_confirmed_bundle_whose_file_is_gone_is_known_from_those_that_build_on_it(low: Workspace) -> None:
+    first = send(low, ONE)
+    confirm(low, 1)
+    send(low, ONE, TWO)
+    confirm(low, 1, 2)
+    first.path.unlink()
+    assert is_small(send(low, ONE, TWO, THREE))
+
+
+def test_what_a_confirmed_bundle_builds_on_counts_only_if_that_is_confirmed_too(low: Workspace) -> None:
+    send(low, ONE)
+    confirm(low, 1)
+    send(low, ONE, TWO)
+    confirm(low, 2)  # the newest slip does not name 1 any more
+    third = send(low, ONE, TWO, THREE)
+    assert 120_000 < third.content_size < 140_000
+    assert third.again.size > 50_000
+
+
+def test_a_discarded_bundle_is_no_base_whatever_was_confirmed_before(low: Workspace) -> None:
+    first = send(low, ONE)
+    discard(low, first.name)
+    confirm(low, 1)
+    assert not is_small(send(low, ONE, TWO))
+
+
+def test_another_epochs_slips_confirm_nothing(low: Workspace) -> None:
+    send(low, ONE)
+    with low.state.transaction() as tx:
+        for site in SITES:
+            put_confirmed(tx, low.trust.own_channel().channel_id, 2, site, Confirmed(Numbers.of([1])))
+    assert not is_small(send(low, ONE, TWO))
