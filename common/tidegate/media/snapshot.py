@@ -72,7 +72,7 @@ class _Look:
 def take_snapshot(folder: Path, chain: Chain) -> dict[str, Any]:
     """Every name on the medium: ``[kind, size, digest]`` by path, the token left out. `chain` tells our own volumes.
 
-    Raises OSError where the medium cannot be listed at all.
+    Beyond NAMES_MAX names it says so by an entry of its own. Raises OSError where the medium cannot be listed at all.
     """
     look = _Look(folder)
     _walk(look, folder, "", 0)
@@ -136,9 +136,7 @@ def _look_at(look: _Look, entry: os.DirEntry[str], name: str, depth: int) -> Non
             look.contents[name] = ["link", len(target), hashlib.sha256(target).hexdigest()]
         else:
             look.contents[name] = ["special", 0, ""]
-    except OSError as error:
-        if depth == 0 and not look.contents and not look.files and isinstance(error, FileNotFoundError):
-            raise
+    except OSError:
         look.contents[name] = ["unreadable", 0, ""]
 
 

@@ -86,6 +86,7 @@ def _values(outcome: ReceiveOutcome, found: MediumReport, is_loaded: bool) -> di
         **outcome.as_fields(),
         "state": "loaded" if is_loaded else outcome.kind,
         "may_be_removed": found.may_be_removed,
+        "medium_alarms": list(found.notes),
         "syncs": SYNCS.count,
     }
 
