@@ -286,17 +286,13 @@ class BundleIntake:
         made = Reassembly(self.spool, tables, save_seconds=self.options.save_seconds)
         readers = tuple(volume.reader for volume in self.volumes)
         sources = sources_by_code(readers, lambda announcement: self._make_store(announcement, manifest))
-        with made as reassembly, self._counted(reassembly):
+        with made as reassembly, self._counted(reassembly, sources):
             self._fill_from_all(reassembly, sources)
             while not reassembly.is_filled or reassembly.verify_blobs():
                 if not reassembly.is_filled:
                     raise self._missing_error(reassembly, sources)
                 self._fill_from_all(reassembly, sources)
             reassembly.save()
-        if any(source.is_striped for source in sources):
-            # What a share does not hold is no damage; what its medium did not give is.
-            stats = [reader.stats for reader in readers]
-            self.filled.symbols_missing = sum(item.records_damaged + item.records_unread for item in stats)
 
     def _make_store(self, announcement: Announcement, manifest: Manifest) -> SymbolStore:
         def may_keep(needed_bytes: int) -> bool:
@@ -330,13 +326,17 @@ class BundleIntake:
         )
 
     @contextlib.contextmanager
-    def _counted(self, reassembly: Reassembly) -> Iterator[None]:
-        """Note in the bundle's row how much is there, however it ends."""
+    def _counted(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> Iterator[None]:
+        """Note in the bundle's row how much is there, and how much was damaged, however it ends."""
         try:
             yield
         finally:
             progress = reassembly.progress
             self.detail |= {"chunks_done": progress.chunks_done, "chunks": len(progress.chunks)}
+            if any(source.is_striped for source in sources):
+                # What a share does not hold is no damage; what its medium did not give is.
+                stats = [volume.reader.stats for volume in self.volumes]
+                self.filled.symbols_missing = sum(item.records_damaged + item.records_unread for item in stats)
 
     def _fill_from_all(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> None:
         """All copies together; where one of them lies, each alone, so that an honest one beside it still counts."""

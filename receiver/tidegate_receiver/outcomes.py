@@ -100,7 +100,8 @@ class MediumReport:
     @property
     def may_be_removed(self) -> bool:
         """Whether the medium has nothing left to give."""
-        return all(item.kind in {OutcomeKind.RECEIVED, OutcomeKind.DUPLICATE} for item in self.outcomes)
+        done = {OutcomeKind.RECEIVED, OutcomeKind.DUPLICATE}
+        return all(item.kind in done or item.missing_text for item in self.outcomes)
 
 
 #: the event of a refusal, by the reason of its class; `refuse` for the others
