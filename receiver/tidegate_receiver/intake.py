@@ -176,12 +176,22 @@ def _follow_preamble(
     workspace: Workspace, found: FoundVolume, chains: dict[str, Chain], medium: Medium, options: ReceiveOptions
 ) -> Chain:
     """Walk one preamble and keep its newest root, here and in `chains`."""
-    chain = walk_preamble(found.preamble, found.frame.key_id, chains)
+    chain = _walk(found, chains)
     if chain is not chains[chain.channel_id]:
         if not options.dry_run:
             chain = _advance_root(workspace, chain, medium)
         chains[chain.channel_id] = chain
     return chain
+
+
+def _walk(found: FoundVolume, chains: dict[str, Chain]) -> Chain:
+    """The chain that the volume's preamble leads to; a damaged preamble is none, and the stored chain counts."""
+    try:
+        return walk_preamble(found.preamble, found.frame.key_id, chains)
+    except (RefusedError, TrustError):
+        if found.preamble is None or found.is_preamble_sure:
+            raise
+        return walk_preamble(None, found.frame.key_id, chains)
 
 
 def _verify_volume(

@@ -21,7 +21,8 @@ class FoundFile:
 class FoundVolume:
     """Files that carry one announcement. Nothing is verified; `preamble` is None where no copy of it is whole.
 
-    `spares` are further copies of a file that is there already, by number.
+    `spares` are further copies of a file that is there already, by number. `is_preamble_sure`: a label's digest says
+    that the preamble is undamaged; without one it only looks like a chain of roots.
     """
 
     frame: AnnouncementFrame
@@ -29,6 +30,7 @@ class FoundVolume:
     preamble_length: int
     files: dict[int, FoundFile]
     spares: dict[int, tuple[FoundFile, ...]]
+    is_preamble_sure: bool = True
 
     def copies(self, number: int) -> tuple[FoundFile, ...]:
         """All copies of a file, the largest first."""

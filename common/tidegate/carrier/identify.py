@@ -23,12 +23,16 @@ _PIECE_BYTES = 256 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which file of which volume it is. `preamble` is None where its copies are damaged."""
+    """Which file of which volume it is. `preamble` is None where its copies are damaged.
+
+    `is_preamble_sure`: a label's digest vouches for it, against damage alone.
+    """
 
     frame: AnnouncementFrame
     file_number: int
     preamble_length: int
     preamble: bytes | None
+    is_preamble_sure: bool
 
 
 def identify_by_label(fd: int, size: int) -> Identity | None:
@@ -37,7 +41,8 @@ def identify_by_label(fd: int, size: int) -> Identity | None:
         label = _label_at(fd, offset, place)
         frame = _frame(label.announcement, label.tag) if label else None
         if label and frame:
-            return Identity(frame, label.file_number, label.preamble_length, _labelled_preamble(fd, size, label))
+            preamble = _labelled_preamble(fd, size, label)
+            return Identity(frame, label.file_number, label.preamble_length, preamble, preamble is not None)
     return None
 
 
@@ -74,13 +79,13 @@ def _labelled_preamble(fd: int, size: int, label: Label) -> bytes | None:
 
 
 def _readable_preamble(fd: int, size: int, length: int) -> bytes | None:
-    """The better copy of the preamble, where no label is left to give its digest: one that reads as a chain of roots.
+    """A copy of the preamble, where no label is left to give its digest: one that reads as a chain of roots.
 
-    Whether the chain holds is for whoever verifies it.
+    Whether the chain holds is for whoever verifies it. What does not even read as one is damage, and worse than none.
     """
     places = (BLOCK_BYTES, size - BLOCK_BYTES - align(length))
-    copies = [data for place in places if (data := _read(fd, place, length)) is not None]
-    return next(filter(_reads_as_chain, copies), copies[0] if copies else None)
+    copies = (data for place in places if (data := _read(fd, place, length)) is not None)
+    return next(filter(_reads_as_chain, copies), None)
 
 
 def _reads_as_chain(data: bytes) -> bool:
@@ -102,7 +107,7 @@ def _identities_by_index(fd: int, size: int) -> Iterator[Identity]:
             frame = _frame(index.announcement, index.tag)
             if frame and offset >= BLOCK_BYTES + align(index.preamble_length):
                 preamble = _readable_preamble(fd, size, index.preamble_length)
-                yield Identity(frame, index.file_number, index.preamble_length, preamble)
+                yield Identity(frame, index.file_number, index.preamble_length, preamble, False)
 
 
 def _probe_ranges(size: int) -> Iterator[tuple[int, int]]:

@@ -146,6 +146,7 @@ class _Recognised:
     frame: AnnouncementFrame
     preamble_length: int
     preamble: bytes | None
+    is_preamble_sure: bool
 
 
 def _recognise(search: _Search) -> Iterator[_Recognised]:
@@ -163,7 +164,9 @@ def _recognise(search: _Search) -> Iterator[_Recognised]:
             continue
         if identity is not None:
             file = FoundFile(path, identity.file_number, size)
-            yield _Recognised(file, identity.frame, identity.preamble_length, identity.preamble)
+            yield _Recognised(
+                file, identity.frame, identity.preamble_length, identity.preamble, identity.is_preamble_sure
+            )
         elif _has_our_suffix(path):
             search.note(search.damaged, path, ": nothing in it can be recognised")
         elif not _take_token(search, path):
@@ -197,10 +200,11 @@ def _join_files(members: list[_Recognised]) -> FoundVolume:
     for member in members:
         by_number.setdefault(member.file.number, []).append(member.file)
     ranked = {number: sorted(files, key=lambda file: -file.size) for number, files in sorted(by_number.items())}
-    preamble = next((member.preamble for member in members if member.preamble is not None), None)
+    with_preamble = sorted((m for m in members if m.preamble is not None), key=lambda m: not m.is_preamble_sure)
     return FoundVolume(
         frame=members[0].frame,
-        preamble=preamble,
+        preamble=with_preamble[0].preamble if with_preamble else None,
+        is_preamble_sure=bool(with_preamble) and with_preamble[0].is_preamble_sure,
         preamble_length=members[0].preamble_length,
         files={number: files[0] for number, files in ranked.items()},
         spares={number: tuple(files[1:]) for number, files in ranked.items() if len(files) > 1},

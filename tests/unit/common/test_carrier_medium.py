@@ -150,7 +150,7 @@ def test_without_labels_a_file_is_known_by_its_index_blocks(medium: Path) -> Non
         zero(path, path.stat().st_size - 4096, path.stat().st_size)
     (volume,) = find_volumes(medium).volumes
     assert sorted(volume.files) == [1, 2, 3]
-    assert volume.preamble == PREAMBLE
+    assert volume.preamble is None  # nothing vouches for it, and it is no chain of roots
     assert read_part(open_one(medium), 2, 1 << 20) == BUNDLE.parts[2]
 
 
@@ -267,3 +267,12 @@ def test_without_labels_the_copy_of_the_preamble_that_reads_as_a_chain_is_taken(
         zero(path, 0, 4100)  # the opening label, and the beginning of the first copy
         zero(path, path.stat().st_size - 4096, path.stat().st_size)
     assert find_volumes(tmp_path).volumes[0].preamble == chain
+
+
+def test_the_preamble_of_a_file_with_a_label_goes_before_one_that_nothing_vouches_for(medium: Path) -> None:
+    first = files_of(medium)[0]
+    zero(first, 0, 4200)
+    zero(first, first.stat().st_size - 8192 + 4, first.stat().st_size)
+    volume = find_one(medium)
+    assert sorted(volume.files) == [1, 2, 3]
+    assert (volume.preamble, volume.is_preamble_sure) == (PREAMBLE, True)

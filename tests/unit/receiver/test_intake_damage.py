@@ -276,3 +276,22 @@ def test_every_refusal_is_one_entry_that_names_the_medium(low: LowSide, high: Hi
 def test_records_of_the_helper_cover_the_whole_volume(low: LowSide, stick: Path) -> None:
     low.write(low.bundle(BLOBS), stick)
     assert {record.part for record in records(stick)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("where", [10, 2000], ids=["at its beginning", "behind its first root"])
+def test_a_damaged_preamble_without_any_label_is_damage_and_no_refusal(
+    where: int, low: LowSide, high: HighSide, stick: Path
+) -> None:
+    low.rotate()
+    workspace = high.workspace()
+    workspace.trust.advance(low.chain)
+    workspace.state.close()
+    (file,) = low.write(low.bundle(BLOBS), stick)
+    data = bytearray(file.read_bytes())
+    preamble = low.chain.to_bytes()
+    assert len(preamble) > 2000
+    for start in (data.index(preamble), data.rindex(preamble)):
+        data[start + where : start + where + 40] = bytes(40)
+    data[:4096] = data[-4096:] = bytes(4096)
+    file.write_bytes(data)
+    assert high.receive_one(stick).kind is OutcomeKind.RECEIVED
