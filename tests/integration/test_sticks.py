@@ -111,6 +111,16 @@ def test_a_bundle_crosses_on_a_fat_image_by_the_names_that_fat_knows(sides: Side
     sides.assert_arrives(bundle, stick=back)
 
 
+def test_a_stick_that_is_write_protected_is_named(sides: Sides) -> None:
+    image = make_image(sides.folder / "stick.img", "ext4")
+    bundle = sides.pack()
+    sides.low.events()
+    with stick(image, sides.stick, "ext4", read_only=True) as medium:
+        answer = sides.low.fails(73, "send", bundle, medium)
+    assert "is the medium write-protected" in answer.err
+    assert sides.low.events() == ["write begun", "write failed"]
+
+
 # --- devices that fail ------------------------------------------------------------------------
 
 
@@ -130,7 +140,7 @@ def test_a_device_whose_end_cannot_be_read_is_incomplete_and_goes_on_with_anothe
         sides.assert_arrives(bundle, stick=medium)
 
 
-def test_unreadable_places_that_the_code_bears_are_repaired(sides: Sides) -> None:
+def test_a_device_whose_last_places_cannot_be_read_is_received_all_the_same(sides: Sides) -> None:
     image = make_image(sides.folder / "stick.img", "ext4")
     bundle = sides.pack(size=4 * MIB)
     with stick(image, sides.stick, "ext4") as medium:
@@ -188,6 +198,25 @@ def test_a_stick_pulled_out_while_it_is_written_is_named_and_not_called_sent(wri
     assert sides.low.states() == ["packed"]
     sides.low.good("send", bundle, sides.folder / "backing")  # what lies there of it is replaced
     sides.assert_arrives(bundle, stick=sides.folder / "backing")
+
+
+def test_a_stick_that_dies_while_its_speed_is_measured_is_lost_before_anything_was_begun(sides: Sides) -> None:
+    bundle = sides.pack()
+    sides.low.events()
+    with mounted(sides.folder / "backing", sides.folder / "point", "--any-writes", "3") as medium:
+        sides.low.fails(27, "send", bundle, medium)
+    assert sides.low.events() == []
+    assert sides.low.states() == ["packed"]
+
+
+def test_a_send_that_is_killed_while_speed_is_measured_leaves_no_file(sides: Sides) -> None:
+    needs("strace", package="strace")
+    bundle = sides.pack()
+    killed = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:signal=SIGKILL:when=1")
+    for _ in range(2):
+        sides.low.run("send", bundle, sides.stick, prefix=killed)
+    assert list(sides.stick.iterdir()) == []
+    sides.send(bundle)
 
 
 def test_a_stick_pulled_out_while_it_is_read_back_is_not_called_sent(sides: Sides) -> None:

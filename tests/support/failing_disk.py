@@ -88,14 +88,11 @@ def serve() -> None:
         use_ns = True
 
         def __init__(self) -> None:
-            self.lock = threading.Lock()
+            self.turn = threading.Lock()
             self.reads = self.writes = self.any_writes = self.used = 0
             self.is_gone = False
             #: writes that were not synced, by path: (offset, bytes)
             self.unsynced: dict[str, list[tuple[int, bytes]]] = {}
-
-        def __call__(self, *_: object) -> int:
-            raise NotImplementedError
 
         def real(self, path: str) -> Path:
             if self.is_gone:
@@ -153,7 +150,7 @@ def serve() -> None:
             return os.open(self.real(path), kept)
 
         def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-            with self.lock:
+            with self.turn:
                 self.reads += 1
                 self.is_gone |= self.reads > given.reads
                 self.real(path)
@@ -167,7 +164,7 @@ def serve() -> None:
                 return bytes(data)
 
         def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
-            with self.lock:
+            with self.turn:
                 self.writes += path.endswith(".TGV")
                 self.any_writes += 1
                 self.is_gone |= self.writes > given.writes or self.any_writes > given.any_writes
@@ -181,7 +178,7 @@ def serve() -> None:
                 return len(data)
 
         def fsync(self, path: str, datasync: int, fh: int) -> int:
-            with self.lock:
+            with self.turn:
                 self.real(path)
                 for offset, data in self.unsynced.pop(path, ()):
                     os.pwrite(fh, data, offset)
