@@ -23,7 +23,7 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
     line (in quotes, or in FILE) "tidegate keys export" prints there. Without the right words it is refused."""
     from tidegate.commands.site_trust import add_site
     from tidegate.errors import FingerprintError, FormatError
-    from tidegate.ledger.entries import Event, entry
+    from tidegate.pinning import recorded_change
     from tidegate.trust.root import continue_chain, parse_chain
     from tidegate.trust.words import check_fingerprint
 
@@ -55,18 +55,9 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
         )
         return
     if not invocation.dry_run:
-        with workspace.recording():
-            site = workspace.trust.pin(chain, workspace.signer("root"))
-            with workspace.state.transaction() as transaction:
-                transaction.queue(
-                    entry(
-                        Event.TRUST_CHANGE,
-                        subject=chain.channel_id,
-                        step=f"trust-add-{site.version}-{chain.newest.version}",
-                        channel=chain.channel_id,
-                        detail=f"channel {chain.newest.name} pinned, root version {chain.newest.version}",
-                    )
-                )
+        detail = f"channel {chain.newest.name} pinned, root version {chain.newest.version}"
+        with recorded_change(workspace, chain.channel_id, "trust-add", detail):
+            workspace.trust.pin(chain, workspace.signer("root"))
     done = "would be pinned" if invocation.dry_run else "is pinned"
     invocation.report.closing(
         f"channel {chain.newest.name} {done}, root version {chain.newest.version}; bundles of it can be received",
@@ -119,7 +110,7 @@ def remove(invocation: Invocation, channel: str) -> None:
     """Believe CHANNEL (its name or id) no more. What was loaded stays; nothing more of it is received. On the low side
     CHANNEL is a site, whose slips are not believed any more."""
     from tidegate.commands.site_trust import remove_site
-    from tidegate.ledger.entries import Event, entry
+    from tidegate.pinning import recorded_change
 
     workspace = invocation.workspace()
     if workspace.settings.role is Role.LOW:
@@ -133,18 +124,9 @@ def remove(invocation: Invocation, channel: str) -> None:
         return
     pinned = found[0]
     if not invocation.dry_run:
-        with workspace.recording():
-            site = workspace.trust.remove(pinned.channel_id, workspace.signer("root"))
-            with workspace.state.transaction() as transaction:
-                transaction.queue(
-                    entry(
-                        Event.TRUST_CHANGE,
-                        subject=pinned.channel_id,
-                        step=f"trust-remove-{site.version}",
-                        channel=pinned.channel_id,
-                        detail=f"channel {pinned.name} is not pinned any more",
-                    )
-                )
+        detail = f"channel {pinned.name} is not pinned any more"
+        with recorded_change(workspace, pinned.channel_id, "trust-remove", detail):
+            workspace.trust.remove(pinned.channel_id, workspace.signer("root"))
     done = "would not be pinned" if invocation.dry_run else "is not pinned"
     invocation.report.closing(f"channel {pinned.name} {done} any more", channel=pinned.channel_id, removed=True)
 
