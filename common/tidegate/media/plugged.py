@@ -47,8 +47,8 @@ def plugged_media(media_folders: tuple[str, ...]) -> tuple[Mount, ...]:
     return find_media(current_mounts(), media_folders)
 
 
-def choose_medium(given: Path | None, media_folders: tuple[str, ...]) -> Path:
-    """The folder to read: the one given, else the one medium that is plugged in.
+def choose_medium(given: Path | None, media_folders: tuple[str, ...], *, to_write: bool = False) -> Path:
+    """The folder to use: the one given, else the one medium that is plugged in (`to_write`: and is not read-only).
 
     Raises MediaNotFoundError where nothing, or more than one thing, could be meant, and MediaError for no folder.
     """
@@ -61,7 +61,7 @@ def choose_medium(given: Path | None, media_folders: tuple[str, ...]) -> Path:
                 hint="name the folder where the medium is mounted, or one that holds a folder TIDEGATE",
             )
         return given
-    media = plugged_media(media_folders)
+    media = tuple(mount for mount in plugged_media(media_folders) if not (to_write and mount.read_only))
     if len(media) == 1:
         return media[0].point
     if not media:

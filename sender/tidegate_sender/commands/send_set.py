@@ -50,7 +50,7 @@ class SetSending:
             return ()
         if self.wait and not plugged_media(folders):
             return ()
-        return (choose_medium(None, folders),)
+        return (choose_medium(None, folders, to_write=True),)
 
     def is_wanted(self, places: tuple[Path, ...]) -> bool:
         """Whether a set is asked for, under way, or lies there; else it depends on the room on the first medium."""

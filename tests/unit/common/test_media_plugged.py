@@ -1,5 +1,6 @@
 """Which medium is meant, and what the host knows of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_a_plain_folder_says_nothing_of_the_disk_below_it(tmp_path: Path) -> Non
     facts = describe_medium(tmp_path / "in", (make_mount(tmp_path),))
     assert facts == MediumFacts(str(tmp_path / "in"), kind="folder")
     assert facts.as_fields() == {"folder": str(tmp_path / "in"), "kind": "folder"}
+
+
+def test_a_medium_that_is_read_only_is_not_chosen_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = (
+        replace(make_mount(tmp_path / "ro"), read_only=True),
+        replace(make_mount(tmp_path / "rw"), read_only=False),
+    )
+    monkeypatch.setattr(media, "plugged_media", lambda _folders: mounts)
+    assert choose_medium(None, (), to_write=True) == tmp_path / "rw"
+    with pytest.raises(MediaNotFoundError, match="2 media"):
+        choose_medium(None, ())
