@@ -67,14 +67,9 @@ class CodeSource:
         if self.store is not None:
             self.store.read_group(group, buffer)
         readers = [reader for reader in self.readers if group in reader.groups(CHUNKS)]
-        if self.is_striped and len(readers) > 1:
-            # Each stick has a port of its own, and fills slots that no other one fills.
-            with ThreadPoolExecutor(len(readers), "sticks") as pool:
-                list(pool.map(lambda reader: reader.read_group(part, group, buffer, repairs=False), readers))
-        else:
-            _until_mendable(buffer, readers, lambda reader: reader.read_group(part, group, buffer, repairs=False))
-        striped = [reader for reader in readers if reader.announcement.is_striped]
-        _until_mendable(buffer, striped, lambda reader: reader.read_group(part, group, buffer, sources=False))
+        shares = [reader for reader in readers if reader.announcement.is_striped]
+        _read_from(readers, buffer, at_once=len(shares) > 1, repairs=False)
+        _read_from(shares, buffer, at_once=_lacks_a_share(buffer, len(shares)), sources=False)
 
     def read_whole_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
         """With all repairs of all volumes; what was kept only where they do not suffice."""
@@ -96,11 +91,25 @@ class CodeSource:
             self.store.save()
 
 
-def _until_mendable(buffer: GroupBuffer, readers: list[VolumeReader], read: Callable[[VolumeReader], None]) -> None:
+def _read_from(readers: list[VolumeReader], buffer: GroupBuffer, *, at_once: bool, **which: bool) -> None:
+    """Read the bound group of the chunks from `readers` until it can be mended; or from all of them at once."""
+    if at_once and not is_mendable(buffer):
+        # Each stick has a port of its own, and fills slots that no other one fills.
+        with ThreadPoolExecutor(len(readers), "sticks") as pool:
+            list(pool.map(lambda reader: reader.read_group(CHUNKS, buffer.group, buffer, **which), readers))
+        return
     for reader in readers:
         if is_mendable(buffer):
             return
-        read(reader)
+        reader.read_group(CHUNKS, buffer.group, buffer, **which)
+
+
+def _lacks_a_share(buffer: GroupBuffer, shares: int) -> bool:
+    """Whether the repairs of one of so many shares would not suffice: some stick is not there."""
+    lacking = max(
+        need - have for have, need in zip(buffer.present.sum(axis=1).tolist(), buffer.source_counts, strict=True)
+    )
+    return shares > 1 and lacking > buffer.geometry.repair_count // shares
 
 
 def _touching(own: set[int], kept: tuple[int, ...]) -> set[int]:
