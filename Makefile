@@ -27,7 +27,7 @@ bench: $(VENV)/.installed-dev system-packages
 
 # Long: kills, injected faults and random damage by the thousand.
 campaign: $(VENV)/.installed-dev system-packages
-	$(RUN)/pytest -m campaign $(PYTEST)
+	$(RUN)/pytest -n 2 -m campaign $(PYTEST)
 
 # The real servers and file systems that tests use: installed where that is allowed, else named.
 system-packages:
