@@ -26,6 +26,7 @@ from tidegate.carrier.token import (
     valid_label,
 )
 from tidegate.errors import MediaError, MediaNotFoundError, MediumLostError, TidegateError, UsageError
+from tidegate.files import locked
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.media.plugged import medium_for_ledger
 from tidegate.media.sighting import Alarm, AlarmReason, Sighting, device_of, sight
@@ -43,6 +44,7 @@ from tidegate.state.media import (
 from tidegate.text import printable
 from tidegate.workspace import Workspace
 
+LOCK_WAIT_SECONDS = 10.0
 _BEFORE_LOST = "before_lost"
 
 
@@ -132,6 +134,15 @@ def register(
     workspace: Workspace, place: Path, label: str, *, replace_token: bool = False
 ) -> tuple[RegisterOutcome, Sighting]:
     """Give the medium at `place` a token under `label`; entries before and after. See `check_registrable`."""
+    lock = workspace.folder("spool") / "media.lock"
+    with locked(lock, busy="another command registers a medium", wait_seconds=LOCK_WAIT_SECONDS):
+        return _register(workspace, place, label, replace_token=replace_token)
+
+
+def _register(
+    workspace: Workspace, place: Path, label: str, *, replace_token: bool
+) -> tuple[RegisterOutcome, Sighting]:
+    """The same, where no other command can take the label meanwhile."""
     outcome, seen = check_registrable(workspace, place, label, replace_token=replace_token)
     if outcome is RegisterOutcome.ALREADY:
         return outcome, seen

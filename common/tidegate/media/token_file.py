@@ -19,23 +19,32 @@ NEW_NAME = "MEDIUM.NEW"
 def write_token(medium: Path, data: bytes) -> None:
     """Replace the medium's token file. Raises MediaFullError, MediumLostError, MediaWriteError, MediaError."""
     with _medium_errors(medium):
-        folder = medium / MEDIUM_FOLDER
-        folder.mkdir(exist_ok=True)
-        new = folder / NEW_NAME
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()  # what a writing that was cut off left
-        # No fchmod as for files of the root: FAT refuses it.
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with contextlib.suppress(FileExistsError):
+            (medium / MEDIUM_FOLDER).mkdir()
+            sync_folder(medium)
+        # By an open folder: a medium whose TIDEGATE is a link must not have us write somewhere on this host.
+        folder = os.open(medium / MEDIUM_FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            sync_fd(fd)
+            _replace_token(folder, data)
         finally:
-            os.close(fd)
-        new.rename(folder / TOKEN_NAME)
-        sync_folder(folder)
-        sync_folder(medium)
+            os.close(folder)
+
+
+def _replace_token(folder: int, data: bytes) -> None:
+    """In the open folder: a new file, synced, renamed over the old one, and the folder synced."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(NEW_NAME, dir_fd=folder)  # what a writing that was cut off left
+    # No fchmod as for files of the root: FAT refuses it.
+    fd = os.open(NEW_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        sync_fd(fd)
+    finally:
+        os.close(fd)
+    os.rename(NEW_NAME, TOKEN_NAME, src_dir_fd=folder, dst_dir_fd=folder)
+    sync_fd(folder)
 
 
 @contextlib.contextmanager
@@ -47,7 +56,7 @@ def _medium_errors(medium: Path) -> Iterator[None]:
         text = f"{shown}: writing its token: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MediaFullError(text) from None
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
             raise MediaError(text, hint="mount it so that it can be written, or use another medium") from None
         if error.errno in MEDIUM_GONE:
             raise MediumLostError(text) from None

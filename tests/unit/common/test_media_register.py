@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,36 @@ def test_a_medium_that_cannot_be_written_is_named(low: Workspace, stick: Path) -
         register(low, stick, "STICK-07")
     with pytest.raises(UsageError):
         find_row(low, "STICK-07")
+
+
+def test_a_medium_whose_folder_is_a_link_has_nothing_written_behind_it(
+    low: Workspace, stick: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "host").mkdir()
+    (stick / "TIDEGATE").symlink_to(tmp_path / "host")
+    with pytest.raises(MediaError, match="writing its token"):
+        register(low, stick, "STICK-07")
+    assert list((tmp_path / "host").iterdir()) == []
+
+
+def test_two_media_registered_at_once_never_get_one_label(low: Workspace, tmp_path: Path) -> None:
+    media = [tmp_path / f"stick-{number}" for number in range(4)]
+    for medium in media:
+        medium.mkdir()
+
+    def give(medium: Path) -> bool:
+        workspace = Workspace.open(low.root)
+        try:
+            register(workspace, medium, "STICK-07")
+        except UsageError:
+            return False
+        finally:
+            workspace.state.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(give, media)) == 1
+    assert len([medium for medium in media if find_volumes(medium).token]) == 1
 
 
 def test_what_a_cut_off_writing_of_a_token_left_is_cleared_by_the_next(low: Workspace, stick: Path) -> None:
