@@ -5,6 +5,7 @@ from pathlib import Path
 from tidegate.commands.options import Invocation
 from tidegate.errors import FingerprintError, HostError, TidegateError, UsageError
 from tidegate.ledger.checkpoint import NoteKey
+from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.slip.site_key import INPUT_MAX_CHARACTERS, build_site_key, fingerprint_id, parse_site_key, site_of
 from tidegate.slip.site_keys import SiteKeys, forget_witnessed
 from tidegate.workspace import Workspace
@@ -70,13 +71,13 @@ def add_site(invocation: Invocation, workspace: Workspace, what: Path, fingerpri
     if site not in sites:
         invocation.report.warn(f"this channel is for {', '.join(sites)}, and not for {site}")
     keys = SiteKeys(workspace.folder("trust"))
-    if keys.find(site) == key:
+    if keys.check_pin(key):
         invocation.report.closing(f"nothing to do: the key of {site} is pinned already", site=site, new=False)
         return
     if not invocation.dry_run:
-        with workspace.recording():
-            keys.pin(key)
-            _record(workspace, site, key.id.hex(), f"ledger key of {site} pinned")
+        _record(workspace, Outcome.BEGUN, key, "is to be pinned")
+        keys.pin(key)
+        _record(workspace, Outcome.DONE, key, "is pinned")
     done = "would be pinned" if invocation.dry_run else "is pinned"
     invocation.report.closing(f"the key of {site} {done}; its slips can be read", site=site, vkey=str(key), new=True)
 
@@ -105,20 +106,30 @@ def remove_site(invocation: Invocation, workspace: Workspace, site: str) -> None
         invocation.report.closing(f"nothing to do: no key of site {site} is pinned here", removed=False)
         return
     if not invocation.dry_run:
-        with workspace.recording():
-            keys.remove(site)
-            with workspace.state.transaction() as tx:
-                forget_witnessed(tx, site)
-            _record(workspace, site, found[0].id.hex(), f"ledger key of {site} is not pinned any more")
+        _record(workspace, Outcome.BEGUN, found[0], "is to be pinned no more")
+        keys.remove(site)
+        with workspace.state.transaction() as tx:
+            forget_witnessed(tx, site)
+        _record(workspace, Outcome.DONE, found[0], "is not pinned any more")
     done = "would not be believed" if invocation.dry_run else "are not believed"
     invocation.report.closing(f"slips of {site} {done} any more", site=site, removed=True)
 
 
-def _record(workspace: Workspace, site: str, key_id: str, detail: str) -> None:
-    from tidegate.ledger.entries import Event, entry
-
-    with workspace.state.transaction() as tx:
-        tx.queue(entry(Event.TRUST_CHANGE, subject=site, step="site-key", key_id=key_id, detail=detail))
+def _record(workspace: Workspace, outcome: Outcome, key: NoteKey, what: str) -> None:
+    """An entry before the change and one after it: the pin is a file, outside of the state's transaction."""
+    site = site_of(key)
+    detail = f"ledger key of {site} {what}"
+    with workspace.recording(), workspace.state.transaction() as tx:
+        tx.queue(
+            entry(
+                Event.TRUST_CHANGE,
+                subject=site,
+                step="site-key",
+                outcome=outcome,
+                key_id=key.id.hex(),
+                detail=detail,
+            )
+        )
 
 
 def _text(what: Path) -> str:

@@ -47,14 +47,19 @@ class SiteKeys:
             )
         return key
 
-    def pin(self, key: NoteKey) -> None:
-        """Raises TrustError where another key of the site is pinned."""
+    def check_pin(self, key: NoteKey) -> bool:
+        """Whether the key is pinned already. Raises TrustError where another one of the site is."""
         known = self.find(site_of(key))
         if known is not None and known != key:
             raise TrustError(
                 f"site {site_of(key)}: another key is pinned, {known.id.hex()}",
                 hint=f'if its ledger was made anew: "tidegate trust remove {site_of(key)}", then add this one',
             )
+        return known is not None
+
+    def pin(self, key: NoteKey) -> None:
+        """Pin the key. Raises TrustError where another one of the site is pinned."""
+        self.check_pin(key)
         if not self.folder.is_dir():
             make_folders(self.folder)
         write_durably(self._path(site_of(key)), f"{key}\n".encode())
