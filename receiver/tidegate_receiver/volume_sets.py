@@ -22,17 +22,11 @@ class SetMissing:
     hint: str
 
 
-def is_of_several(announcement: Announcement) -> bool:
-    """Whether a volume is one of several: it lacks groups of the chunks, or has only a share of them."""
-    groups = announcement.parts[CHUNKS].group_count
-    return announcement.is_striped or bool(groups and (CHUNKS, 0, groups) not in announcement.spans)
-
-
 def note_volumes(known: dict[str, Any], announcements: Iterable[Announcement]) -> dict[str, Any]:
     """`known`, as a row's detail holds it, with the volumes that were read now; the newest sets last."""
     sets = {name: {**item, "volumes": dict(item["volumes"])} for name, item in known.items()}
     for announcement in announcements:
-        if not is_of_several(announcement):
+        if not announcement.is_one_of_several:
             continue
         ranges = [[first, end] for part, first, end in announcement.spans if part == CHUNKS]
         item = sets.pop(announcement.set, {"volumes": {}})

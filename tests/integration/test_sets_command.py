@@ -32,6 +32,8 @@ def test_a_set_is_written_over_two_days_and_read_in_the_other_order(sides: Sides
     assert "the set is complete" in second.out
     assert sides.low.states() == ["sent"]
 
+    looked = sides.high.good("verify", two, "--json").objects[0]
+    assert (looked["state"], looked["volume"]) == ("whole", 2)
     early = sides.high.fails(21, "receive", two)
     assert "stick 1 of the set is missing; this one may be removed" in early.out
     assert "stick 1 of the set is missing" in sides.high.good("inbox").out
@@ -59,6 +61,7 @@ def test_all_sticks_but_the_spare_may_be_in_at_once(sides: Sides) -> None:
     bundle = sides.pack(size=900_000)
     sticks = folders(sides, "s1", "s2", "s3", "s4", "s5")
     sides.low.good("send", bundle, *sticks, "--spare", "1")
+    assert "stick 3 of 5; all that is said of it holds for this stick alone" in sides.high.good("verify", sticks[2]).out
     sides.high.good("receive", *sticks[1:])
     sides.assert_loads(bundle)
 

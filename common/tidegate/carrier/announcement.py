@@ -96,6 +96,12 @@ class Announcement:
         return STRIPES in self.critical
 
     @property
+    def is_one_of_several(self) -> bool:
+        """Whether the volume lacks groups of the chunks, or has only a share of them: it belongs to a set."""
+        groups = self.parts[CHUNKS].group_count
+        return self.is_striped or bool(groups and (CHUNKS, 0, groups) not in self.spans)
+
+    @property
     def name(self) -> str:
         """The bundle's name, ``CCCC-NNNN``."""
         return bundle_name(self.channel, self.sequence)

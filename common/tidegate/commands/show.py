@@ -102,6 +102,9 @@ def _show_bundle(report: Report, found: Examination) -> None:
         report.line(f"  builds on {counted(manifest.tables.required.count, 'blob')} of earlier bundles")
     places = f"; {counted(found.damage.records, 'damaged place')}" if found.damage.records else ""
     report.line(f"  state     {_WORDS[found.wholeness]}{places}")
+    if found.volume is not None:
+        count = f" of {found.volumes}" if found.volumes else ""
+        report.line(f"  set       stick {found.volume}{count}; all that is said of it holds for this stick alone")
 
 
 def _as_object(found: Examination) -> dict[str, Any]:
@@ -119,6 +122,7 @@ def _as_object(found: Examination) -> dict[str, Any]:
         "damaged_places": found.damage.records,
         "lost_chunks": found.damage.lost_chunks,
         "missing_files": list(found.damage.missing_files),
+        **({"volume": found.volume, "volumes": found.volumes} if found.volume is not None else {}),
     }
 
 

@@ -5,8 +5,10 @@ reads every byte and compares every chunk with its signed digest.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from tidegate.bundle.container import CHUNKS, BundleFile
 from tidegate.bundle.cover import find_signatures, parse_cover
@@ -143,7 +145,10 @@ class Examiner:
             wholeness = _wholeness(reader, lost, missing)
         records = reader.stats.records_damaged + reader.stats.records_unread
         damage = Damage(records=records, lost_chunks=lost, missing_files=missing)
-        return _examination(folder, "medium", opened, chain, trust, wholeness, damage, reader.stats.bytes_read)
+        found_here = _examination(folder, "medium", opened, chain, trust, wholeness, damage, reader.stats.bytes_read)
+        if not announcement.is_one_of_several:
+            return found_here
+        return replace(found_here, volume=announcement.volume, volumes=announcement.volumes)
 
     def _check_file_chunks(self, bundle: BundleFile, tables: Tables) -> int:
         total = bundle.part_lengths[CHUNKS]
@@ -161,6 +166,9 @@ class Examiner:
         here = set(reader.groups(CHUNKS))
         if not geometry.group_count:
             return 0
+        if announcement.is_striped:  # no chunk is whole on a share: what can be said is whether its records are
+            reader.check(lambda done, total: self.progress(done, total, "reading"))
+            return 0
         buffer, codec = GroupBuffer(geometry), GroupCodec(geometry)
         with ChunkCheck(tables) as check:
             for group in range(geometry.group_count):
@@ -171,7 +179,20 @@ class Examiner:
                 offset, length = geometry.group_extent(group)
                 check.feed(offset, buffer.source_view(), buffer.missing_extents())
                 self.progress(offset + length, geometry.length, "reading")
-            return check.wrong
+        return check.wrong - _chunks_elsewhere(announcement, tables)
+
+
+def _chunks_elsewhere(announcement: Announcement, tables: Tables) -> int:
+    """Chunks that do not lie on this volume, or not wholly: they are on others of its set."""
+    geometry = announcement.geometry(CHUNKS)
+    starts = tables.chunks["offset"].astype(np.int64)
+    ends = starts + tables.chunks["stored"]
+    is_here = np.zeros(len(starts), np.bool_)
+    for part, first, end in announcement.spans:
+        if part == CHUNKS:
+            low, (offset, length) = geometry.group_extent(first)[0], geometry.group_extent(end - 1)
+            is_here |= (starts >= low) & (ends <= offset + length)
+    return int(np.count_nonzero(~is_here))
 
 
 def _check_head(length: int, trust: Trust) -> None:

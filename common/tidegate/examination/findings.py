@@ -50,6 +50,9 @@ class Examination:
     damage: Damage
     bytes_read: int
     envelope: bytes
+    #: of a set: which volume this is, and of how many where that is known; "whole" is then said of this volume alone
+    volume: int | None = None
+    volumes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
