@@ -12,7 +12,7 @@ from pathlib import Path
 from tidegate.bundle.container import BundleFile
 from tidegate.carrier.announcement import FILE_MAX_BYTES, Announcement, parse_announcement
 from tidegate.carrier.medium import find_volumes
-from tidegate.errors import TidegateError, UsageError
+from tidegate.errors import BusyError, TidegateError, UsageError
 from tidegate.ledger.entries import Medium
 from tidegate.lookup import FoundBundle
 from tidegate.units import KIB, MIB
@@ -114,7 +114,13 @@ class SetDelivery:
         part = VolumePart(planner.announcement(volume), progress.completed_by(volume))
         delivery = deliver(self.workspace, self.found, place, facts, self._options(planner), tell, part)
         with self.workspace.state.transaction() as tx:
-            self.progress = note_volume(tx, progress, volume)
+            current = find_set(tx, self.found.bundle_id)
+            if current is None or current.job != progress.job or volume.number in current.numbers:
+                raise BusyError(
+                    f"bundle {planner.name}: another command wrote stick {volume.number} of the set meanwhile",
+                    hint="empty the folder TIDEGATE of this stick, and run the same again",
+                )
+            self.progress = note_volume(tx, current, volume)
         return self._step(planner, volume, place, delivery)
 
     def _write_again(self, place: Path, facts: Medium, tell: Progress) -> SetStep:
@@ -133,6 +139,12 @@ class SetDelivery:
         if self.is_under_way and self.progress is not None:
             return self.progress
         with self.workspace.state.transaction() as tx:
+            current = find_set(tx, self.found.bundle_id)
+            if current is not None and current.is_running and current != self.progress:
+                raise BusyError(
+                    f"bundle {planner.name}: another command began a set meanwhile",
+                    hint="run the same again: it then goes on with that set",
+                )
             if self.progress is not None and self.progress.is_running:
                 give_up_set(tx, self.progress)
             self.progress = begin_set(tx, self.found.bundle_id, planner.shape)

@@ -185,14 +185,15 @@ class SetPlanner:
         return self._with_size(volume)
 
     def check_share(self, volume: SetVolume, room: Room) -> None:
-        """Raise MediaFullError where `volume` does not fit: the share of a striped set cannot be cut."""
+        """Raise MediaFullError where `volume`, a share or one that is written again, does not fit."""
         layout = self.layout(volume)
         if not room.fits(layout):
             needed, free = room.measure(layout), room.available or 0
+            of = f" of {self.shape.volumes}" if self.shape.is_striped else ""
             raise MediaFullError(
-                f"bundle {self.name}: stick {volume.number} of {self.shape.volumes} needs {format_bytes(needed)}"
+                f"bundle {self.name}: stick {volume.number}{of} needs {format_bytes(needed)}"
                 f" ({needed} bytes), free are {format_bytes(free)} ({free} bytes)",
-                hint="use a larger medium; in a set with spares all need the same room",
+                hint="use a larger medium: this stick of the set cannot be cut otherwise",
             )
 
     def _fits(self, volume: SetVolume, room: Room) -> bool:

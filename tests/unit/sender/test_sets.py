@@ -11,7 +11,7 @@ from made_volumes import make_bundle
 from tidegate.carrier import parts
 from tidegate.carrier.announcement import CHUNKS, FILE_MAX_BYTES, HEAD
 from tidegate.carrier.medium import find_volumes
-from tidegate.errors import MediaFullError, UsageError
+from tidegate.errors import BusyError, MediaFullError, UsageError
 from tidegate.ledger.entries import Medium
 from tidegate.ledger.listing import list_recorded
 from tidegate.lookup import resolve_bundle
@@ -158,6 +158,17 @@ def test_a_new_set_begins_at_the_first_volume_with_another_name(low: Workspace, 
     assert step.volume.number == 1
     tags = {find_volumes(tmp_path / name).volumes[0].frame.tag for name in ("a", "b")}
     assert len(tags) == 2
+
+
+def test_of_two_commands_at_once_one_gives_way(low: Workspace, tmp_path: Path) -> None:
+    send(low, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    found = resolve_bundle(low, "1")
+    with SetDelivery(low, found, SendOptions(0.1), SetOptions(stick_bytes=17 * MIB)) as slow:
+        assert send(low, tmp_path / "c").volume.number == 2
+        with pytest.raises(BusyError, match="another command wrote stick 2"):
+            slow.write(tmp_path / "b", Medium(), lambda _done, _total, _phase: None)
+    assert send(low, tmp_path / "d").volume.number == 3
 
 
 def test_a_set_goes_on_as_it_was_begun(low: Workspace, tmp_path: Path) -> None:
