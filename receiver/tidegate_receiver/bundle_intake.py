@@ -174,7 +174,7 @@ class BundleIntake:
             self.detail |= {"late": self.judgement.is_late, "needs": list(self.needs), "receipt": receipt}
             counts |= {"artifacts": len(manifest.artifacts), "volumes": len(self.volumes)}
             record_received(tx, self.subject, self.judgement, self.filled, self.detail, counts)
-        self.workspace.recorder.drain()
+        # Not drained here: a ledger that cannot be written now is no failure of a bundle that is in quarantine.
         self.spool.remove()
         return self._outcome(OutcomeKind.RECEIVED)
 

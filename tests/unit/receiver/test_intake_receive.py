@@ -6,7 +6,8 @@ import pytest
 from made_bundles import content
 from receiver_world import HighSide, LowSide, destroy_in_blocks
 
-from tidegate.errors import NothingOnMediumError
+from tidegate.errors import DiskFullError, NothingOnMediumError
+from tidegate.ledger.recorder import Recorder
 from tidegate_receiver.intake import ReceiveOptions, receive, receive_medium
 from tidegate_receiver.outcomes import OutcomeKind
 from tidegate_receiver.quarantine import QuarantinedBundle
@@ -280,3 +281,24 @@ def test_a_bundle_that_another_command_receives_is_left_to_it(low: LowSide, high
         outcome = high.receive_one(stick)
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FAILED, 74)
     assert high.receive_one(stick).kind is OutcomeKind.RECEIVED
+
+
+def test_a_ledger_that_fails_after_the_bundle_was_recorded_is_no_failure_of_the_bundle(
+    low: LowSide, high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = low.bundle(BLOBS)
+    low.write(bundle, stick)
+    real = Recorder.drain
+
+    def drain(recorder: Recorder) -> int:
+        if high.quarantine(bundle).is_dir():
+            raise DiskFullError("writing the ledger: no space left")
+        return real(recorder)
+
+    monkeypatch.setattr(Recorder, "drain", drain)
+    with pytest.raises(DiskFullError):
+        high.receive(stick)
+    monkeypatch.undo()
+    assert high.receive_one(stick).kind is OutcomeKind.DUPLICATE
+    assert high.state_of(bundle) == "quarantined"
+    assert high.events() == ["receive", "quarantine", "duplicate"]
