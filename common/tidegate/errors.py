@@ -493,9 +493,7 @@ class SlipClaimError(SlipError):
 
     exit_code = 95
     reason = "slip-claim"
-    hint = (
-        "keep the slip and call the site: one of the two sides was put back, or somebody else sends"
-    )
+    hint = "keep the slip and call the site: one of the two sides was put back, or somebody else sends"
 
 
 class SlipForkError(SlipError):

@@ -171,6 +171,7 @@ def bad_manifests() -> None:
 
     write_head("b09_root_in_no_table", "FormatError", "B-9", root(digest="sha256:" + "ab" * 32))
     write_head("b09_root_size", "FormatError", "B-9", root(size=7))
+
     def void(*numbers: int, **more: object):
         return manifest(sequence=5, void=[{"sequence": number, "bundle_id": "22" * 32, **more} for number in numbers])
 

@@ -44,9 +44,7 @@ def signature(key: nacl.signing.SigningKey, payload: bytes, kind: str) -> dict[s
 def token(*keys: nacl.signing.SigningKey, kind: str = TYPE, raw: bytes | None = None, **changes: object) -> bytes:
     payload = raw if raw is not None else compact({k: v for k, v in {**EXAMPLE, **changes}.items() if v is not None})
     signatures = sorted((signature(key, payload, kind) for key in keys or (KEY,)), key=lambda item: item["keyid"])
-    return compact(
-        {"payload": base64.b64encode(payload).decode(), "payloadType": kind, "signatures": signatures}
-    )
+    return compact({"payload": base64.b64encode(payload).decode(), "payloadType": kind, "signatures": signatures})
 
 
 VECTORS = {
