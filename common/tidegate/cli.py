@@ -25,9 +25,9 @@ INTERRUPTED = 130
 #: in the order of the work; the role's own come first in --help
 SECTIONS = (
     ("low side", ("lock", "plan", "pack", "reproduce", "diff", "send", "discard", "withdraw")),
-    ("high side", ("receive", "watch", "inbox", "load", "serve")),
+    ("high side", ("receive", "watch", "inbox", "load", "serve", "baseline")),
     ("both sides", ("status", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
-    ("upkeep", ("find", "media", "cleanup")),
+    ("upkeep", ("find", "media")),
 )
 
 

@@ -29,6 +29,7 @@ FOLDERS = {
     "stages": 0o755,
     "spool": 0o700,
     "ledger": 0o755,
+    "baselines": 0o755,
     "keys": 0o700,
     "trust": 0o755,
 }

@@ -30,6 +30,7 @@ from tidegate.trust.checks import check_limits, verify_manifest
 from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached
 from tidegate.trust.payload import RoleName
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
+from tidegate_sender.packing_baseline import add_baselines
 from tidegate_sender.packing_body import ProgressCallback, build_body
 from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_content import Content, Wanted, gather
@@ -210,11 +211,11 @@ class _Packing:
         return signer
 
     def load_base(self, audience: tuple[str, ...]) -> Base:
-        """Nothing, what a person named, or what all sites of the audience are known to hold."""
+        """Nothing, what a person named, or what all sites of the audience are known to hold or had from the start."""
         if self.options.full:
             return NO_BASE
         if self.options.since is None:
-            return confirmed_base(self.workspace, self.place, audience)
+            return add_baselines(self.workspace, confirmed_base(self.workspace, self.place, audience), audience)
         from tidegate.lookup import resolve_bundle
 
         row = resolve_bundle(self.workspace, self.options.since).row

@@ -23,6 +23,7 @@ from tidegate_sender.collect.pipeline import ClientFactory
 from tidegate_sender.collect.survey import SurveyedArtifact, survey
 from tidegate_sender.media_plan import estimate_volume
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
+from tidegate_sender.packing_baseline import add_baselines
 from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_layout import SMALL_BELOW_BYTES
 from tidegate_sender.packing_records import Place, find_place
@@ -168,7 +169,7 @@ def _base(workspace: "Workspace", place: Place, since: str | None, *, full: bool
         return NO_BASE
     if since is None:
         sites = workspace.settings.sites or workspace.trust.own_channel().newest.sites or ()
-        return confirmed_base(workspace, place, sites)
+        return add_baselines(workspace, confirmed_base(workspace, place, sites), sites)
     from tidegate.lookup import resolve_bundle
 
     row = resolve_bundle(workspace, since).row
