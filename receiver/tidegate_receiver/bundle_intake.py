@@ -1,4 +1,8 @@
-"""One bundle from a medium into quarantine: the steps of `verification`, with what must be opened and written between.
+"""One bundle from its copies into quarantine: the steps of `verification`, and what is opened and written between.
+
+    copies: verified announcement and a source of symbols each, from a medium, an image or a stream (`copies`)
+    ─► papers: cover and head (`bundle_papers`) ─► judged (`verification`) ─► content (`bundle_content`)
+    ─► quarantine, one rename ─► row and entries, one transaction (`records`)
 
 Every step can be killed and done again: the head lies in the spool once it is verified, content is marked chunk by
 chunk, the move into quarantine is one rename, and the bundle's row and entries are one transaction after it.
@@ -6,43 +10,38 @@ chunk, the move into quarantine is one rename, and the bundle's row and entries 
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.bundle.header import COVER_MAX_BYTES
-from tidegate.bundle.manifest import Manifest, bundle_id
-from tidegate.bundle.papers import ANNOUNCEMENT_FILE, CHAIN_FILE, COVER_FILE
+from tidegate.bundle.manifest import Manifest
 from tidegate.bundle.tables import Tables
-from tidegate.carrier.announcement import CHUNKS, COVER, HEAD, Announcement
-from tidegate.carrier.parts import SymbolSource, read_part
-from tidegate.carrier.reader import VolumeReader
+from tidegate.carrier.announcement import CHUNKS
 from tidegate.config import Settings
 from tidegate.errors import (
     BusyError,
     DigestError,
-    DiskFullError,
-    LimitError,
     MediaError,
     RefusedError,
     StateError,
     TamperedError,
     TidegateError,
-    VolumeMissingError,
 )
 from tidegate.ledger.entries import Medium
 from tidegate.report import ProgressCallback
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles
 from tidegate.state.db import Transaction
 from tidegate.trust.root import Chain
-from tidegate.units import MIB, format_bytes
 from tidegate.workspace import Workspace
 from tidegate_receiver.blobs import BlobDigestError
+from tidegate_receiver.bundle_content import ContentFilling
+from tidegate_receiver.bundle_papers import read_head, store_papers, verify_covers
+from tidegate_receiver.copies import Copy
 from tidegate_receiver.numbering import code_text
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome, kind_of
 from tidegate_receiver.quarantine import lay_down, quarantine_receipt
-from tidegate_receiver.reassembly import SAVE_SECONDS, FillReport, Reassembly
+from tidegate_receiver.reassembly import SAVE_SECONDS
 from tidegate_receiver.records import (
     WHOLE,
     Subject,
@@ -55,22 +54,10 @@ from tidegate_receiver.records import (
     with_manifest,
 )
 from tidegate_receiver.requirements import missing_sequences
-from tidegate_receiver.room import check_quota, check_room, has_room
-from tidegate_receiver.sources import CodeSource, SparingSource, join_volumes, sources_by_code
+from tidegate_receiver.room import check_quota, check_room
 from tidegate_receiver.spool import Spool
-from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
-from tidegate_receiver.verification import (
-    Judgement,
-    VerifiedAnnouncement,
-    VerifiedManifest,
-    judge_manifest,
-    verify_manifest_bytes,
-    verify_tables,
-)
-from tidegate_receiver.volume_sets import SetMissing, missing_of, note_volumes
-
-#: a head is mended in memory, before anything of it may be written: 128 MiB are the tables of about 5 TiB of content
-HEAD_MEMORY_BYTES = 128 * MIB
+from tidegate_receiver.verification import Judgement, judge_manifest, verify_tables
+from tidegate_receiver.volume_sets import note_volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +69,53 @@ class ReceiveOptions:
     save_seconds: float = SAVE_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A volume of the medium whose announcement is verified."""
+def take_bundle(
+    workspace: Workspace, copies: Sequence[Copy], medium: Medium | None, options: ReceiveOptions
+) -> ReceiveOutcome:
+    """Take one bundle in from what brings it. Its announcements are verified; `medium` is None where there is none.
 
-    verified: VerifiedAnnouncement
-    reader: VolumeReader
+    What goes wrong with this bundle alone is the outcome; LedgerError and what else concerns the whole host is raised.
+    """
+    channel_id = copies[0].verified.chain.channel_id
+    others = tuple(chain for chain in workspace.trust.chains() if chain.channel_id != channel_id)
+    outcome = BundleIntake(workspace, tuple(copies), others, medium, options).run()
+    if not options.dry_run:
+        workspace.recorder.drain()
+    return outcome
 
 
 class BundleIntake:
-    """Receives one bundle from its volumes on one medium; `run` is called once."""
+    """Receives one bundle from its copies; `run` is called once."""
 
     def __init__(
         self,
         workspace: Workspace,
-        volumes: tuple[Volume, ...],
+        copies: tuple[Copy, ...],
         others: tuple[Chain, ...],
-        medium: Medium,
+        medium: Medium | None,
         options: ReceiveOptions,
     ) -> None:
         self.workspace = workspace
         self.settings: Settings = workspace.settings
-        self.volumes = volumes
+        self.copies = copies
         self.others = others
         self.options = options
-        self.verified = volumes[0].verified
+        self.verified = copies[0].verified
         self.announcement = self.verified.announcement
         self.subject = Subject(self.verified, medium)
         self.spool = Spool(workspace.folder("spool") / self.announcement.bundle_id)
         self.target: Path = workspace.folder("quarantine") / self.announcement.bundle_id
-        self.source: SymbolSource = join_volumes(tuple(volume.reader for volume in volumes))
-        self.filled = FillReport()
         self.detail: dict[str, Any] = {}
+        self.content = ContentFilling(
+            copies,
+            self.spool,
+            self.detail,
+            quota_bytes=self.settings.quota_bytes,
+            save_seconds=options.save_seconds,
+            progress=options.progress,
+        )
         self.judgement = Judgement(is_late=False, gap=None)
         self.needs: tuple[int, ...] = ()
-        self.missing: SetMissing | None = None
         self._started = time.monotonic()
 
     def run(self) -> ReceiveOutcome:
@@ -163,7 +162,7 @@ class BundleIntake:
                 self._judge(tx, manifest)  # again: another command may have taken the number just now
                 self._note_volumes(tx)
                 record_begin(tx, self.subject)
-            self._fill(tables, manifest)
+            self.content.run(tables, manifest)
             self.detail.pop("sets", None)
         lay_down(self.spool, self.target, manifest, head, self.announcement.manifest_length)
         receipt = quarantine_receipt(self.target, tables)
@@ -172,8 +171,8 @@ class BundleIntake:
             if self.judgement.is_late:
                 self.detail["late_names"] = list(names_set_by_newer(tx, manifest))
             self.detail |= {"late": self.judgement.is_late, "needs": list(self.needs), "receipt": receipt}
-            counts |= {"artifacts": len(manifest.artifacts), "volumes": len(self.volumes)}
-            record_received(tx, self.subject, self.judgement, self.filled, self.detail, counts)
+            counts |= {"artifacts": len(manifest.artifacts), "volumes": len(self.copies)}
+            record_received(tx, self.subject, self.judgement, self.content.filled, self.detail, counts)
         # Not drained here: a ledger that cannot be written now is no failure of a bundle that is in quarantine.
         self.spool.remove()
         return self._outcome(OutcomeKind.RECEIVED)
@@ -191,16 +190,17 @@ class BundleIntake:
 
     def _verify_head(self) -> tuple[Tables, memoryview, Manifest]:
         """Cover and head: from signatures to tables. They lie in the spool afterwards, unless it is a dry run."""
-        head = self._read_head()
-        cover, signed = self._verify_signatures(bytes(head[: self.announcement.manifest_length]))
+        head = read_head(self.copies, self.spool)
+        manifest_bytes = bytes(head[: self.announcement.manifest_length])
+        cover, signed = verify_covers(self.copies, self.spool, manifest_bytes, self.others)
         self.subject = with_manifest(self.subject, signed)
         manifest = signed.manifest
         with self.workspace.state.reading() as tx:
             self._judge(tx, manifest)
         tables = verify_tables(head, self.verified, manifest)
         self.needs = self._find_needs(tables)
-        if not self.options.dry_run:
-            head = self._store_papers(cover, head)
+        if not self.options.dry_run and not self.target.is_dir():
+            head = store_papers(self.spool, self.verified, cover, head)
             tables = verify_tables(head, self.verified, manifest)
         return tables, head, manifest
 
@@ -208,50 +208,6 @@ class BundleIntake:
         history = read_history(tx, self.announcement, self.settings)
         site = self.workspace.trust.site_root()
         self.judgement = judge_manifest(manifest, self.announcement.bundle_id, self.verified.chain, site, history)
-
-    def _verify_signatures(self, manifest_bytes: bytes) -> tuple[bytes, VerifiedManifest]:
-        """The first cover whose signatures hold for the manifest; covers differ from copy to copy, and one may lie."""
-        failure: RefusedError | None = None
-        for cover in self._covers():
-            try:
-                return cover, verify_manifest_bytes(cover, manifest_bytes, self.verified, self.others)
-            except RefusedError as error:
-                failure = failure or error
-        assert failure is not None, "there is a cover, or its absence was raised"
-        raise failure
-
-    def _covers(self) -> Iterator[bytes]:
-        """The covers of the volumes, then the one that an earlier copy brought."""
-        lost: list[VolumeMissingError] = []
-        for volume in self.volumes:
-            try:
-                yield read_part(SparingSource(volume.reader), COVER, COVER_MAX_BYTES)
-            except VolumeMissingError as error:
-                lost.append(error)
-        stored = self.spool.read_file(COVER_FILE, COVER_MAX_BYTES)
-        if stored is not None:
-            yield stored
-        elif len(lost) == len(self.volumes):
-            raise lost[0]
-
-    def _read_head(self) -> memoryview:
-        """The head in the spool, else that of all copies together, else that of one that is the announced bundle's."""
-        length, end = self.announcement.parts[HEAD].length, self.announcement.manifest_length
-        if length > HEAD_MEMORY_BYTES:
-            raise LimitError(
-                f"bundle {self.announcement.name}: manifest and tables of {format_bytes(length)},"
-                f" this side takes {format_bytes(HEAD_MEMORY_BYTES)}"
-            )
-        stored = self.spool.open_head()
-        if stored is not None and len(stored) == length and bundle_id(stored[:end]) == self.announcement.bundle_id:
-            return stored
-        head = read_part(self.source, HEAD, HEAD_MEMORY_BYTES)
-        for volume in self.volumes[1:]:
-            if bundle_id(head[:end]) == self.announcement.bundle_id:
-                break
-            with contextlib.suppress(VolumeMissingError):
-                head = read_part(SparingSource(volume.reader), HEAD, HEAD_MEMORY_BYTES)
-        return memoryview(head)
 
     def _find_needs(self, tables: Tables) -> tuple[int, ...]:
         if not len(tables.required):
@@ -262,105 +218,13 @@ class BundleIntake:
         quarantined = {row.sequence: folder / row.bundle_id for row in rows}
         return missing_sequences(tables.required, self.workspace.root / "depot", quarantined)
 
-    def _store_papers(self, cover: bytes, head: memoryview) -> memoryview:
-        """Keep what is verified, so that another copy need not bring it again; the head as it lies on the disk."""
-        if self.target.is_dir():
-            return head
-        self.spool.create()
-        self.spool.save_head(head)
-        self.spool.save_file(COVER_FILE, cover)
-        self.spool.save_file(ANNOUNCEMENT_FILE, self.verified.frame.data)
-        self.spool.save_file(CHAIN_FILE, self.verified.chain.to_whole_bytes())
-        stored = self.spool.open_head()
-        return head if stored is None else stored
-
     def _note_volumes(self, tx: Transaction) -> None:
         """Remember which volumes of a set were read, so that the missing ones can be named."""
         row = get_bundle(tx, self.announcement.bundle_id)
         known = row.detail.get("sets", {}) if row is not None else {}
-        sets = note_volumes(known, (volume.verified.announcement for volume in self.volumes))
+        sets = note_volumes(known, (copy.verified.announcement for copy in self.copies))
         if sets:
             self.detail["sets"] = sets
-
-    def _fill(self, tables: Tables, manifest: Manifest) -> None:
-        made = Reassembly(self.spool, tables, save_seconds=self.options.save_seconds)
-        readers = tuple(volume.reader for volume in self.volumes)
-        sources = sources_by_code(readers, lambda announcement: self._make_store(announcement, manifest))
-        with made as reassembly, self._counted(reassembly, sources):
-            self._fill_from_all(reassembly, sources)
-            while not reassembly.is_filled or reassembly.verify_blobs():
-                if not reassembly.is_filled:
-                    raise self._missing_error(reassembly, sources)
-                self._fill_from_all(reassembly, sources)
-            reassembly.save()
-
-    def _make_store(self, announcement: Announcement, manifest: Manifest) -> SymbolStore:
-        def may_keep(needed_bytes: int) -> bool:
-            spool = self.spool
-            rest = max(0, manifest.content_size - spool.used_bytes()) + needed_bytes
-            quota = self.settings.quota_bytes
-            return has_room(spool.folder, rest) and (
-                not quota or manifest.content_size + kept_bytes(spool.folder) + needed_bytes <= quota
-            )
-
-        return SymbolStore(self.spool.folder, announcement.parts[CHUNKS], may_keep)
-
-    def _missing_error(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> TidegateError:
-        """What is missing: by the numbers of sticks where they are a set, else by damaged places."""
-        refused = sum(source.store.refused_bytes for source in sources if source.store is not None)
-        if refused and any(source.is_striped for source in sources):
-            return DiskFullError(
-                f"bundle {self.announcement.name}: no room to keep {format_bytes(refused)} of this stick",
-                hint="make room; or plug in all sticks of the set but the spare ones, and name them in one command",
-            )
-        geometry = self.announcement.geometry(CHUNKS)
-        needed = reassembly.needed_groups(geometry)
-        self.missing = missing_of(self.detail.get("sets", {}), self.announcement, needed)
-        if self.missing is None:
-            return reassembly.missing_error(sources[0], self.filled)
-        self.detail["missing_sticks"] = self.missing.text
-        done, count = reassembly.progress.chunks_done, len(reassembly.progress.chunks)
-        return VolumeMissingError(
-            f"bundle {self.announcement.name}: {self.missing.text}; {done} of {count} pieces of content are kept",
-            hint=self.missing.hint,
-        )
-
-    @contextlib.contextmanager
-    def _counted(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> Iterator[None]:
-        """Note in the bundle's row how much is there, and how much was damaged, however it ends."""
-        try:
-            yield
-        finally:
-            progress = reassembly.progress
-            self.detail |= {"chunks_done": progress.chunks_done, "chunks": len(progress.chunks)}
-            if any(source.is_striped for source in sources):
-                # What a share does not hold is no damage; what its medium did not give is.
-                stats = [volume.reader.stats for volume in self.volumes]
-                self.filled.symbols_missing = sum(item.records_damaged + item.records_unread for item in stats)
-
-    def _fill_from_all(self, reassembly: Reassembly, sources: tuple[CodeSource, ...]) -> None:
-        """All copies together; where one of them lies, each alone, so that an honest one beside it still counts."""
-        try:
-            for source in sources:
-                self.filled.add(reassembly.fill(source, self.options.progress))
-        except BlobDigestError:
-            raise
-        except (DigestError, TamperedError):
-            for source in sources:
-                if source.store is not None:
-                    source.store.forget()  # a lie may have been kept from an earlier medium
-            for volume in self.volumes[1:] and self.volumes:
-                self._fill_from_one(reassembly, volume)
-            if not reassembly.is_filled:
-                raise
-
-    def _fill_from_one(self, reassembly: Reassembly, volume: Volume) -> None:
-        try:
-            self.filled.add(reassembly.fill(SparingSource(volume.reader), self.options.progress))
-        except BlobDigestError:
-            raise
-        except (DigestError, TamperedError):
-            return
 
     # --- how it ends --------------------------------------------------------------------------
 
@@ -405,9 +269,9 @@ class BundleIntake:
             artifacts=tuple(artifact.name for artifact in signed.manifest.artifacts) if signed else (),
             content_size=signed.manifest.content_size if signed else self.announcement.parts[CHUNKS].length,
             signed_by=tuple(signer.holder for signer in signed.signers) if signed else (),
-            symbols_missing=self.filled.symbols_missing,
-            blocks_mended=self.filled.blocks_mended,
-            files_missing=sum(len(volume.reader.missing_files) for volume in self.volumes),
+            symbols_missing=self.content.filled.symbols_missing,
+            blocks_mended=self.content.filled.blocks_mended,
+            files_missing=sum(copy.source.files_missing for copy in self.copies),
             chunks_done=self.detail.get("chunks_done", 0),
             chunk_count=self.detail.get("chunks", 0),
             is_late=self.judgement.is_late,
@@ -415,8 +279,8 @@ class BundleIntake:
             needs=self.needs,
             code=self._code(kind),
             gap=self.judgement.gap,
-            missing_volumes=self.missing.volumes if self.missing else (),
-            missing_text=self.missing.text if self.missing else "",
+            missing_volumes=self.content.missing.volumes if self.content.missing else (),
+            missing_text=self.content.missing.text if self.content.missing else "",
             seconds=time.monotonic() - self._started,
         )
 

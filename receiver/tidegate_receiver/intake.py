@@ -21,7 +21,8 @@ from tidegate.media.sighting import Sighting
 from tidegate.text import printable
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
-from tidegate_receiver.bundle_intake import BundleIntake, ReceiveOptions, Volume
+from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.copies import Copy
 from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
 from tidegate_receiver.records import read_known_time
@@ -69,7 +70,7 @@ def receive_media(
 class _Gathered:
     """What several media hold together: volumes by bundle, and what else there is to tell."""
 
-    bundles: dict[str, list[Volume]] = field(default_factory=dict)
+    bundles: dict[str, list[Copy]] = field(default_factory=dict)
     media: dict[str, Medium] = field(default_factory=dict)
     outcomes: list[ReceiveOutcome] = field(default_factory=list)
     strangers: tuple[str, ...] = ()
@@ -84,12 +85,8 @@ def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOp
         _gather(workspace, folder, options, gathered)
     outcomes = gathered.outcomes
     for volumes in _in_order(gathered.bundles):
-        chain = volumes[0].verified.chain
-        others = tuple(item for item in workspace.trust.chains() if item.channel_id != chain.channel_id)
         medium = gathered.media[volumes[0].verified.announcement.bundle_id]
-        outcomes.append(BundleIntake(workspace, volumes, others, medium, options).run())
-        if not options.dry_run:
-            workspace.recorder.drain()
+        outcomes.append(take_bundle(workspace, volumes, medium, options))
     return MediumReport(tuple(outcomes), gathered.strangers, gathered.damaged, gathered.unlisted, gathered.notes)
 
 
@@ -103,20 +100,21 @@ def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathere
     if not contents.volumes:
         raise nothing_error(folder, contents)
     chains = _follow_preambles(workspace, contents.volumes, medium, options)
-    bundles: dict[str, list[Volume]] = {}
+    bundles: dict[str, list[Copy]] = {}
     refused: list[TidegateError] = []
     room = RUNS_MAX
     for found in contents.volumes:
         try:
             _check_work(room)
-            volume = _verify_volume(workspace, found, chains, medium, options)
-            copies = bundles.setdefault(volume.verified.announcement.bundle_id, [])
-            room -= volume.reader.layout.run_count
-            _check_work(room, volume.verified.announcement.name, len(copies))
+            verified = _verify_volume(workspace, found, chains, medium, options)
+            reader = VolumeReader(found, verified.announcement)
+            copies = bundles.setdefault(verified.announcement.bundle_id, [])
+            room -= reader.layout.run_count
+            _check_work(room, verified.announcement.name, len(copies))
         except (RefusedError, MediaError, TrustError) as error:
             refused.append(error)
             continue
-        copies.append(volume)
+        copies.append(Copy(verified, reader))
     for bundle_id, volumes in bundles.items():
         gathered.bundles.setdefault(bundle_id, []).extend(volumes)
         gathered.media.setdefault(bundle_id, medium)
@@ -145,10 +143,10 @@ def nothing_error(folder: Path, contents: MediumContents) -> NothingOnMediumErro
     return NothingOnMediumError(f"{printable(folder)}: no bundle on it, {len(contents.strangers)} other files")
 
 
-def _in_order(bundles: Mapping[str, list[Volume]]) -> Iterable[tuple[Volume, ...]]:
+def _in_order(bundles: Mapping[str, list[Copy]]) -> Iterable[tuple[Copy, ...]]:
     """Bundles by channel and number, so that what comes together comes in its order."""
 
-    def key(volumes: list[Volume]) -> tuple[str, int]:
+    def key(volumes: list[Copy]) -> tuple[str, int]:
         announcement = volumes[0].verified.announcement
         return announcement.channel, announcement.sequence
 
@@ -196,18 +194,18 @@ def _walk(found: FoundVolume, chains: dict[str, Chain]) -> Chain:
 
 def _verify_volume(
     workspace: Workspace, found: FoundVolume, chains: dict[str, Chain], medium: Medium, options: ReceiveOptions
-) -> Volume:
+) -> VerifiedAnnouncement:
     """Verify and read the announcement, by the newest root that is known."""
     chain = _follow_preamble(workspace, found, chains, medium, options)
     with workspace.state.reading() as tx:
         known = read_known_time(tx, workspace.settings)
     others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
-    verified: VerifiedAnnouncement = verify_frame(found.frame, chain, others, known or 0)
+    verified = verify_frame(found.frame, chain, others, known or 0)
     groups = max(part.group_count for part in verified.announcement.parts)
     if groups > GROUPS_MAX:
         name = verified.announcement.name
         raise LimitError(f"bundle {name}: a part in {groups} groups, this side takes {GROUPS_MAX}")
-    return Volume(verified, VolumeReader(found, verified.announcement))
+    return verified
 
 
 def _check_work(room: int, name: str = "", copies: int = 0) -> None:

@@ -30,10 +30,10 @@ WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.DENIED)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The bundle at hand as far as it is known, and the medium that it came on."""
+    """The bundle at hand as far as it is known, and the medium that it came on; None for a stream."""
 
     verified: VerifiedAnnouncement
-    medium: Medium
+    medium: Medium | None
     signed: VerifiedManifest | None = None
 
     def entry(self, event: Event, outcome: Outcome = Outcome.DONE, **more: Any) -> Entry:

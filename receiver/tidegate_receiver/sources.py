@@ -1,10 +1,10 @@
-"""The volumes of one bundle as sources of symbols, read no more than is needed.
+"""The copies of one bundle as sources of symbols, read no more than is needed.
 
-Volumes with one code fill each other symbol by symbol, together with what earlier media left (`symbol_store`); between
+Copies with one code fill each other symbol by symbol, together with what earlier media left (`symbol_store`); between
 codes only whole chunks pass, which is the reassembly's work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.carrier.parts import JoinedSource, SymbolSource, is_mendable
-from tidegate.carrier.reader import VolumeReader
 from tidegate.erasure.buffer import GroupBuffer
+from tidegate_receiver.copies import CopySource
 from tidegate_receiver.symbol_store import SymbolStore
 
 
 class SparingSource:
-    """A volume whose runs of repair symbols are left alone as long as nothing is missing."""
+    """A copy whose repair symbols are left alone as long as nothing is missing."""
 
-    def __init__(self, reader: VolumeReader) -> None:
+    def __init__(self, reader: CopySource) -> None:
         self.reader = reader
 
     @property
@@ -39,25 +39,25 @@ class SparingSource:
 
 
 class CodeSource:
-    """All volumes at hand whose chunks have one code, and what of it was kept from earlier ones."""
+    """All copies at hand whose chunks have one code, and what of it was kept from earlier ones."""
 
-    def __init__(self, readers: tuple[VolumeReader, ...], store: SymbolStore | None = None) -> None:
+    def __init__(self, readers: tuple[CopySource, ...], store: SymbolStore | None = None) -> None:
         self.readers = readers
         self.store = store
         self.announcement = readers[0].announcement
         self.is_striped = any(reader.announcement.is_striped for reader in readers)
-        self._others = join_volumes(readers)
+        self._others = join_copies(readers)
         own = set().union(*(reader.groups(CHUNKS) for reader in readers))
         kept = store.groups() if store is not None else ()
         self._own_groups = frozenset(own)
         self._groups = tuple(sorted(own | _touching(own, kept)))
 
     def groups(self, part: int) -> tuple[int, ...]:
-        """The groups that may be there; of what was kept only what lies beside the groups of these volumes."""
+        """The groups that may be there; of what was kept only what lies beside the groups of these copies."""
         return self._groups if part == CHUNKS else self._others.groups(part)
 
     def is_own(self, group: int) -> bool:
-        """Whether `group` of the chunks lies on these volumes, and not only among what was kept."""
+        """Whether `group` of the chunks lies in these copies, and not only among what was kept."""
         return group in self._own_groups
 
     def read_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
@@ -72,7 +72,7 @@ class CodeSource:
         _read_from(shares, buffer, at_once=_lacks_a_share(buffer, len(shares)), sources=False)
 
     def read_whole_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
-        """With all repairs of all volumes; what was kept only where they do not suffice."""
+        """With all repairs of all copies; what was kept only where they do not suffice."""
         for reader in self.readers:
             if group in reader.groups(part):
                 reader.read_group(part, group, buffer)
@@ -91,7 +91,7 @@ class CodeSource:
             self.store.save()
 
 
-def _read_from(readers: list[VolumeReader], buffer: GroupBuffer, *, at_once: bool, **which: bool) -> None:
+def _read_from(readers: list[CopySource], buffer: GroupBuffer, *, at_once: bool, **which: bool) -> None:
     """Read the bound group of the chunks from `readers` until it can be mended; or from all of them at once."""
     if at_once and not is_mendable(buffer):
         # Each stick has a port of its own, and fills slots that no other one fills.
@@ -122,17 +122,17 @@ def _touching(own: set[int], kept: tuple[int, ...]) -> set[int]:
     return reached & set(kept)
 
 
-def join_volumes(readers: tuple[VolumeReader, ...]) -> SymbolSource:
-    """One source of several volumes of a bundle; the first one's cover counts."""
+def join_copies(readers: Sequence[CopySource]) -> SymbolSource:
+    """One source of several copies of a bundle; the first one's cover counts."""
     sources = tuple(SparingSource(reader) for reader in readers)
     return sources[0] if len(sources) == 1 else JoinedSource(sources)
 
 
 def sources_by_code(
-    readers: tuple[VolumeReader, ...], make_store: Callable[[Announcement], SymbolStore | None]
+    readers: tuple[CopySource, ...], make_store: Callable[[Announcement], SymbolStore | None]
 ) -> tuple[CodeSource, ...]:
-    """One source for each code of the chunks, in the order of the volumes."""
-    by_code: dict[object, list[VolumeReader]] = {}
+    """One source for each code of the chunks, in the order of the copies."""
+    by_code: dict[object, list[CopySource]] = {}
     for reader in readers:
         by_code.setdefault(reader.announcement.parts[CHUNKS], []).append(reader)
     return tuple(CodeSource(tuple(alike), make_store(alike[0].announcement)) for alike in by_code.values())

@@ -113,13 +113,18 @@ def walk_preamble(preamble: bytes | None, key_id: str, chains: Mapping[str, Chai
     )
 
 
-def verify_frame(frame: AnnouncementFrame, chain: Chain, others: Iterable[Chain], now: int) -> VerifiedAnnouncement:
-    """Check the carrier key's signature, then read the announcement; `now` is the known time, 0 for none."""
+def verify_frame(
+    frame: AnnouncementFrame, chain: Chain, others: Iterable[Chain], now: int, *, carrier: str = "media"
+) -> VerifiedAnnouncement:
+    """Check the carrier key's signature, then read the announcement; `now` is the known time, 0 for none.
+
+    An announcement that was made for another kind of `carrier` than it came with is refused.
+    """
     signer = verify_announcement(frame, chain, others=others)
     check_root_time(chain.newest, now)
     announcement = parse_announcement(frame)
     check_channel(chain, announcement.channel, announcement.epoch, "announcement")
-    if announcement.carrier != "media":
+    if announcement.carrier != carrier:
         raise CarrierFormatError(f"announcement of {announcement.name}: is made for a {announcement.carrier}")
     return VerifiedAnnouncement(announcement, frame, chain, signer)
 

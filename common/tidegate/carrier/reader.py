@@ -81,6 +81,16 @@ class VolumeReader:
         return self._groups[part]
 
     @property
+    def symbols_damaged(self) -> int:
+        """Symbols that were asked for and should be here, and that were unreadable or wrong."""
+        return self.stats.records_damaged + self.stats.records_unread
+
+    @property
+    def files_missing(self) -> int:
+        """How many of the volume's files are not on the medium."""
+        return len(self.missing_files)
+
+    @property
     def missing_files(self) -> tuple[FilePlace, ...]:
         """Files of the volume that are not on the medium."""
         return tuple(file for file in self.layout.files if file.number not in self.found.files)
