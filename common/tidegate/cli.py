@@ -8,14 +8,13 @@ import difflib
 import errno
 import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from tidegate import __version__
-from tidegate.commands.options import Group, Invocation
+from tidegate.commands.options import Invocation, PluginGroup
 from tidegate.errors import HostError, TidegateError, UsageError
 from tidegate.files import host_error
 from tidegate.report import print_error
@@ -31,23 +30,12 @@ SECTIONS = (
 )
 
 
-class LazyGroup(Group):
-    """Subcommands by entry point, imported when they run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_found_commands())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        point = _found_commands().get(cmd_name)
-        if point is None:
-            return None
-        command = point.load()
-        assert isinstance(command, click.Command)  # an entry point of ours names nothing else
-        return command
+class CommandsGroup(PluginGroup):
+    """All commands, in `SECTIONS`."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The role's own commands first."""
-        found = set(_found_commands())
+        found = set(self.found())
         for title, names in _ordered_sections(_role_of(ctx)):
             rows = [(name, self._short_help(ctx, name)) for name in names if name in found]
             with formatter.section(title[0].upper() + title[1:]):
@@ -56,10 +44,6 @@ class LazyGroup(Group):
     def _short_help(self, ctx: click.Context, name: str) -> str:
         command = self.get_command(ctx, name)
         return command.get_short_help_str(100) if command else ""
-
-
-def _found_commands() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="tidegate.commands")}
 
 
 def _role_of(ctx: click.Context) -> str:
@@ -76,7 +60,12 @@ def _ordered_sections(first: str) -> list[tuple[str, tuple[str, ...]]]:
     return sorted(SECTIONS, key=lambda section: section[0] != first)
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandsGroup,
+    plugins="tidegate.commands",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--root", metavar="DIR", help="Where state, keys and content lie [TIDEGATE_ROOT].")
 @click.option("--json", "json_lines", is_flag=True, help="One JSON object a line instead of text.")
 @click.option("--quiet", "-q", is_flag=True, help="No text but errors.")

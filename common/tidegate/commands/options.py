@@ -7,6 +7,7 @@ import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,6 +62,29 @@ class Group(click.Group):
         if not args and not self.invoke_without_command:
             raise click.UsageError(f"{ctx.info_name} needs one of: {', '.join(self.list_commands(ctx))}", ctx)
         return super().parse_args(ctx, args)
+
+
+class PluginGroup(Group):
+    """Subcommands that plug in by entry point, of the group named `plugins`, and are imported when they run."""
+
+    def __init__(self, *args: Any, plugins: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.plugins = plugins
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.found())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = self.found().get(cmd_name)
+        if point is None:
+            return None
+        command = point.load()
+        assert isinstance(command, click.Command)  # an entry point of ours names nothing else
+        return command
+
+    def found(self) -> dict[str, EntryPoint]:
+        """The entry points by name."""
+        return {point.name: point for point in entry_points(group=self.plugins)}
 
 
 def shared_options(*, writes: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -44,8 +44,8 @@ def test_an_error_that_quotes_a_stranger_shows_no_terminal_escape(capsys: pytest
 def test_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and line.strip()]
-    named = [word for word in words if word in cli._found_commands()]
-    assert sorted(named) == sorted(cli._found_commands())
+    named = [word for word in words if word in cli.command.found()]
+    assert sorted(named) == sorted(cli.command.found())
 
 
 def test_a_quiet_report_says_nothing_and_json_says_one_object(capsys: pytest.CaptureFixture[str]) -> None:
