@@ -18,7 +18,7 @@ from typing import Any
 
 from tidegate.errors import UsageError
 from tidegate.names import NAME
-from tidegate.units import MIB
+from tidegate.units import GIB, MIB
 
 SETTINGS_FILE = "tidegate.toml"
 REDUNDANCY_MAX = 4  # repair symbols to source symbols, as tidegate.carrier.parts has it
@@ -46,6 +46,25 @@ class ChannelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """How one registry is reached, ``[registries."HOST:PORT"]``; what is empty is found elsewhere or not used."""
+
+    user: str = ""
+    #: files with the password, or with a token that is sent as it is; their last line break does not count
+    password_file: str = ""
+    token_file: str = ""
+    #: certificates (PEM) that are believed beside this host's own
+    ca: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    #: false: whoever answers is believed; for this registry alone, and nowhere that it redirects to
+    tls_verify: bool = True
+    plain_http: bool = False
+    #: asked first when something is pulled, ``HOST[:PORT][/PREFIX]`` each
+    mirrors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a root. `origins` tells for each name which source won (``--show-config``)."""
 
@@ -61,12 +80,19 @@ class Settings:
     expire_days: int = 0
     #: bytes that spool and quarantine together may take; 0 for the disk's own limit
     quota_bytes: int = 0
+    #: bytes of content that was sent and not confirmed which one bundle may carry again; 0 for no limit
+    again_max_bytes: int = 32 * GIB
+    #: days that `cleanup` leaves things, each counted from when it became superfluous
+    keep_days: int = 90
     stage: str = "default"
     #: folders whose subfolders count as media besides the mount table
     media_folders: tuple[str, ...] = ("/media", "/run/media", "/mnt")
     #: what a label asks of whoever finds the medium
     if_found: str = "If found: please do not plug it in. Hand it in at the site named above or at a security office."
+    #: files with cosign public keys: where any are named, the high side believes these and no carried ones
+    provenance_keys: tuple[str, ...] = ()
     channels: dict[str, ChannelSettings] = field(default_factory=dict)
+    registries: dict[str, RegistrySettings] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 
     def release_of(self, channel_name: str) -> Release:
@@ -119,7 +145,7 @@ def _environment(settings: Settings) -> Settings:
     table: dict[str, Any] = {}
     for name in known:
         text = os.environ.get(f"TIDEGATE_{name.upper()}")
-        if text is not None and name not in {"channels", "origins"}:
+        if text is not None and name not in _TABLES | {"origins"}:
             table[name] = _from_text(name, text)
     return _with_values(settings, table, "environment") if table else settings
 
@@ -141,7 +167,7 @@ def _from_text(name: str, text: str) -> Any:
 def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Settings:
     _refuse_unknown(table, Settings, f"{origin}:")
     for name, value in table.items():
-        if name != "channels":
+        if name not in _TABLES:
             _check(name, value, f"{origin}: {name}")
     values = {**table}
     for name in _TUPLES & values.keys():
@@ -152,6 +178,8 @@ def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Sett
         values["redundancy"] = float(values["redundancy"])
     if "channels" in values:
         values["channels"] = {**settings.channels, **_channels(values["channels"], f"{origin}: channels")}
+    if "registries" in values:
+        values["registries"] = {**settings.registries, **_registries(values["registries"], f"{origin}: registries")}
     return replace(settings, **values, origins={**settings.origins, **dict.fromkeys(table, origin)})
 
 
@@ -164,6 +192,20 @@ def _channels(value: object, where: str) -> dict[str, ChannelSettings]:
         for key, setting in facts.items():
             _check(key, setting, f"{where}.{name}.{key}")
         found[name] = ChannelSettings(Release(facts["release"])) if "release" in facts else ChannelSettings()
+    return found
+
+
+def _registries(value: object, where: str) -> dict[str, RegistrySettings]:
+    """The tables ``[registries."HOST:PORT"]``."""
+    found = {}
+    for host, table in _table(value, where).items():
+        facts = _table(table, f"{where}.{host}")
+        if not re.fullmatch(_HOST, host):
+            raise UsageError(f"{where}.{host}: is no registry; write it like [registries.\"registry.example:5000\"]")
+        _refuse_unknown(facts, RegistrySettings, f"{where}.{host}:")
+        for key, setting in facts.items():
+            _check(key, setting, f"{where}.{host}.{key}")
+        found[host] = RegistrySettings(**{**facts, "mirrors": tuple(facts.get("mirrors", ()))})
     return found
 
 
@@ -212,7 +254,18 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and re.match(NAME, value) is not None
 
 
-_TUPLES = {"sites", "media_folders"}
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_yes_or_no(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+_HOST = r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+#: settings that are tables of their own
+_TABLES = {"channels", "registries"}
+_TUPLES = {"sites", "media_folders", "provenance_keys"}
 #: for each setting: whether a value will do, and what would, in words
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "role": _one_of(Role),
@@ -224,7 +277,13 @@ _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "redundancy": (_is_share, f"a number from 0 to {REDUNDANCY_MAX}; 0.1 is 10%"),
     "expire_days": (_is_size, "a whole number of days, 0 for never"),
     "quota_bytes": (_is_size, "a whole number of bytes, 0 for no quota"),
+    "again_max_bytes": (_is_size, "a whole number of bytes, 0 for no limit"),
+    "keep_days": (_is_size, "a whole number of days"),
     "stage": (_is_name, "a name: 1 to 64 of a-z 0-9 . _ -, first and last a letter or digit"),
     "if_found": (lambda value: isinstance(value, str), "a text"),
     "media_folders": (_are_texts, 'a list of folders like ["/media", "/mnt"]'),
+    "provenance_keys": (_are_texts, 'a list of files like ["/etc/tidegate/release.pub"]'),
+    **dict.fromkeys(("user", "password_file", "token_file", "ca", "client_cert", "client_key"), (_is_text, "a text")),
+    **dict.fromkeys(("tls_verify", "plain_http"), (_is_yes_or_no, "true or false")),
+    "mirrors": (_are_texts, 'a list like ["mirror.example:5000/hub"]'),
 }

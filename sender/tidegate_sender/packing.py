@@ -32,7 +32,7 @@ from tidegate.trust.payload import RoleName
 from tidegate_sender.packing_base import NO_BASE, Base, Selection, load_base
 from tidegate_sender.packing_baseline import add_baselines
 from tidegate_sender.packing_body import ProgressCallback, build_body
-from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
+from tidegate_sender.packing_confirmed import Riding, check_riding, confirmed_base, riding_again
 from tidegate_sender.packing_content import Content, Wanted, gather
 from tidegate_sender.packing_records import (
     LOCK_FILE,
@@ -46,6 +46,7 @@ from tidegate_sender.packing_records import (
     remove_leftovers,
     void_detail,
 )
+from tidegate_sender.packing_removed import removed_names
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
@@ -81,6 +82,10 @@ class PackOptions:
     anyway: bool = False
     #: bring everything, whatever was confirmed
     full: bool = False
+    #: bytes of unconfirmed content that may ride again, 0 for no limit
+    again_max_bytes: int | None = None
+    #: something that was asked for could not be had: what is missing did not leave the list
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ class PackReport:
     again: Riding = NOTHING_AGAIN
     #: numbers that this bundle says are void
     void: tuple[int, ...] = ()
+    #: names that left the list, as the manifest lists them
+    removed: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @classmethod
@@ -129,6 +136,7 @@ class PackReport:
             required_size=int(row.detail["required_size"]),
             audience=tuple(row.detail["audience"]),
             expires=format_time(row.expires) if row.expires is not None else None,
+            removed=tuple(row.detail.get("removed", ())),
         )
 
 
@@ -182,7 +190,10 @@ class _Packing:
         draft = replace(self.draft_manifest(content), void=void or None)
         selection = self.load_base(draft.audience).split(content.blobs.values())
         again = riding_again(self.workspace, self.place, selection.brought)
-        row = self.write(draft, selection, signer)
+        if not self.options.full and self.options.since is None:  # whoever names a base has decided
+            check_riding(self.workspace.settings, self.place.name, again, self.options.again_max_bytes)
+        untold = self.left_names(draft.audience, content) if self.options.is_partial else ()
+        row = self.write(draft, selection, signer, untold)
         replaced = self.place.replaced
         outcome = PackOutcome.PACKED if replaced is None else PackOutcome.REPLACED
         report = PackReport.of(self.workspace, row, outcome)
@@ -229,6 +240,7 @@ class _Packing:
         created = created_time()
         days = self.workspace.settings.expire_days if self.options.expire_days is None else self.options.expire_days
         previous = self.place.previous
+        audience = self.audience()
         nothing = Tables.empty().entries()
         return Manifest(
             format=BUNDLE_FORMAT,
@@ -238,7 +250,7 @@ class _Packing:
             epoch=self.place.epoch,
             sequence=self.place.sequence,
             created=format_time(created),
-            audience=self.audience(),
+            audience=audience,
             base=(),
             compressor=compressor(),
             chunk_digest=CHUNK_DIGEST,
@@ -246,11 +258,15 @@ class _Packing:
             content_size=0,
             tables=nothing,
             artifacts=content.artifacts,
-            removed=(),
+            removed=() if self.options.is_partial else self.left_names(audience, content),
             previous=BundleReference(previous.bundle_id, previous.sequence) if previous else None,
             expires=format_time(created + days * DAY_SECONDS) if days > 0 else None,
             classification=self.options.classification,
         )
+
+    def left_names(self, audience: tuple[str, ...], content: Content) -> tuple[str, ...]:
+        """What earlier bundles carried and this one does not."""
+        return removed_names(self.workspace, self.place, audience, (item.name for item in content.artifacts))
 
     def audience(self) -> tuple[str, ...]:
         """The sites that the bundle is for; all must be sites of the channel."""
@@ -265,7 +281,7 @@ class _Packing:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def write(self, draft: Manifest, selection: Selection, signer: "Signer") -> BundleRow:
+    def write(self, draft: Manifest, selection: Selection, signer: "Signer", untold: tuple[str, ...] = ()) -> BundleRow:
         """Write, name and record the bundle. Whatever goes wrong, no file of it stays."""
         writer = BundleWriter(self.spool / f"{PART_PREFIX}{secrets.token_hex(8)}", max_bytes=self.quota_left())
         final = None
@@ -274,7 +290,8 @@ class _Packing:
             bundle_id, signers = self.finish_file(writer, manifest, tables, signer)
             path = Path("spool", f"{manifest.name}-{bundle_id[:8]}.tgb")
             row = bundle_row(manifest, bundle_id, path, writer.path.stat().st_size, selection.required_size)
-            row = replace(row, detail={**row.detail, "receipt": self.receipt(bundle_id, tables)})
+            facts = {"receipt": self.receipt(bundle_id, tables), "untold": list(untold)}
+            row = replace(row, detail={**row.detail, **facts})
             final = self.workspace.root / path
             publish_bundle(writer.path, final)
             record_pack(self.workspace, self.place, manifest, row, signers)

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from tidegate.bundle.tables import Records
 from tidegate.depot.descriptors import Descriptor
-from tidegate.errors import TidegateError
+from tidegate.errors import RidesAgainError, TidegateError
 from tidegate.names import hex_of
+from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow
+from tidegate.units import format_bytes
 from tidegate_sender.packing_base import NO_BASE, Base, Carried, collector_paused, read_tables
 from tidegate_sender.slip_memory import held_by_all
 from tidegate_sender.slip_reading import sent_bundles
 
 if TYPE_CHECKING:
+    from tidegate.config import Settings
     from tidegate.workspace import Workspace
     from tidegate_sender.packing_records import Place
 
@@ -29,6 +32,15 @@ class Riding:
 
     count: int = 0
     size: int = 0
+    #: the numbers of those bundles
+    sequences: Numbers = NO_NUMBERS
+
+    @property
+    def words(self) -> str:
+        """How much, and why: for the sentence of a report."""
+        which = self.sequences.words()
+        was = "was" if len(self.sequences) == 1 else "were"
+        return f"{format_bytes(self.size)} ride again: {which} {was} sent, and no slip of every site confirms it"
 
 
 @collector_paused()
@@ -52,10 +64,23 @@ def riding_again(workspace: "Workspace", place: "Place", brought: Iterable[Descr
         sent = sent_bundles(tx, place.channel_id, place.epoch)
     wanted = {bytes.fromhex(hex_of(blob.digest)): blob.size for blob in brought}
     again: set[bytes] = set()
+    numbers: set[int] = set()
     for row in sent.values():
         if _counts(row) and row.sequence < place.sequence:
-            again.update(key for key in _carried(workspace, row) if key in wanted)
-    return Riding(len(again), sum(wanted[key] for key in again))
+            found = {key for key in _carried(workspace, row) if key in wanted}
+            again |= found
+            numbers |= {row.sequence} if found else set()
+    return Riding(len(again), sum(wanted[key] for key in again), Numbers.of(numbers))
+
+
+def check_riding(settings: "Settings", name: str, again: Riding, limit: int | None) -> None:
+    """Refuse a bundle that repeats more than was agreed to; `limit` in place of the setting.
+
+    Raises RidesAgainError. Nobody is asked: whoever wants it all the same says so by an option.
+    """
+    limit = settings.again_max_bytes if limit is None else limit
+    if limit and again.size > limit:
+        raise RidesAgainError(f"bundle {name}: {again.words}; the limit is {format_bytes(limit)}")
 
 
 def _counts(row: BundleRow | None) -> bool:

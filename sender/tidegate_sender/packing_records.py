@@ -185,6 +185,7 @@ def bundle_row(manifest: "Manifest", bundle_id: str, path: Path, size: int, requ
             "audience": list(manifest.audience),
             "base": list(manifest.base),
             "voids": void_detail(manifest.void or ()),
+            "removed": list(manifest.removed),
         },
     )
 

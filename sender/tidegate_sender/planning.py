@@ -27,6 +27,7 @@ from tidegate_sender.packing_baseline import add_baselines
 from tidegate_sender.packing_confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing_layout import SMALL_BELOW_BYTES
 from tidegate_sender.packing_records import Place, find_place
+from tidegate_sender.packing_removed import removed_names
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -95,6 +96,8 @@ class Plan:
     missing_size: int
     #: of what it brings: sent before, and not confirmed
     again: Riding
+    #: names that earlier bundles carried and this one would not: it lists them
+    removed: tuple[str, ...]
     #: files on a medium are not larger than this in all
     volume_bytes: int
     room: Room | None = None
@@ -137,6 +140,7 @@ def plan(
         new_size=sum(blob.size for blob in newest.split(blobs).brought) + unread,
         missing_size=_missing(workspace, blobs) + unread,
         again=riding_again(workspace, place, selection.brought),
+        removed=_removed(workspace, place, found.artifacts, is_whole=not found.failures),
         volume_bytes=volume_bytes,
         room=_room(medium, volume_bytes) if medium is not None else None,
     )
@@ -168,7 +172,7 @@ def _base(workspace: "Workspace", place: Place, since: str | None, *, full: bool
     if full:
         return NO_BASE
     if since is None:
-        sites = workspace.settings.sites or workspace.trust.own_channel().newest.sites or ()
+        sites = _sites(workspace)
         return add_baselines(workspace, confirmed_base(workspace, place, sites), sites)
     from tidegate.lookup import resolve_bundle
 
@@ -176,6 +180,19 @@ def _base(workspace: "Workspace", place: Place, since: str | None, *, full: bool
     if row is None:
         raise UsageError(f"{since}: this root did not pack that bundle")
     return load_base(workspace, row, channel=place.channel_id, epoch=place.epoch, below=place.sequence)
+
+
+def _sites(workspace: "Workspace") -> tuple[str, ...]:
+    return workspace.settings.sites or workspace.trust.own_channel().newest.sites or ()
+
+
+def _removed(
+    workspace: "Workspace", place: Place, artifacts: Sequence[SurveyedArtifact], *, is_whole: bool
+) -> tuple[str, ...]:
+    """What would be listed as removed; nothing is said where some of what was asked for could not be looked at."""
+    if not is_whole:
+        return ()
+    return removed_names(workspace, place, _sites(workspace), (item.name for item in artifacts))
 
 
 def _newest_base(workspace: "Workspace", place: Place) -> Base:

@@ -6,7 +6,7 @@ recorded. Only when nothing could be had, or a required item failed, nothing is 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, entry
@@ -43,6 +43,7 @@ def fulfil(workspace: Workspace, items: Sequence[Item], options: PackOptions, pr
     _record_collected(workspace, collected)
     if not collected.artifacts:
         raise collected.failures[0].error
+    options = replace(options, is_partial=bool(collected.failures))
     packed = pack(workspace, collected.artifacts, options, lambda done, total: progress(done, total, "packing"))
     return RequestReport(collected, packed, seconds)
 

@@ -10,7 +10,7 @@ from tidegate.errors import PartialError, UsageError
 from tidegate.report import Report, counted
 from tidegate.state.bundles import BundleState, get_bundle
 from tidegate.text import printable
-from tidegate.units import format_bytes, format_duration
+from tidegate.units import format_bytes, format_duration, parse_bytes
 
 if TYPE_CHECKING:
     from tidegate_sender.request import RequestReport
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--for", "audience", multiple=True, metavar="SITE", help="Only for this site of the channel; repeatable.")
 @click.option("--classification", metavar="TEXT", help="Written into the manifest and the ledger.")
+@click.option("--again-max", metavar="SIZE", help="Let so much unconfirmed content ride again; 0: all [setting: 32G].")
 @click.option("--anyway", is_flag=True, help="Pack although the newest bundle has the same artifacts.")
 @shared_options(writes=True)
 def command(
@@ -37,6 +38,7 @@ def command(
     expire_days: int | None,
     audience: tuple[str, ...],
     classification: str | None,
+    again_max: str | None,
     anyway: bool,
 ) -> None:
     """Collect what is named and pack it. ./ ../ and / begin a path; a YAML file with "tidegate: 1" is a transfer
@@ -55,7 +57,8 @@ def command(
         return
     from tidegate_sender.request import fulfil
 
-    options = PackOptions(since, expire_days, audience or None, classification, anyway, full)
+    again_bytes = parse_bytes(again_max) if again_max is not None else None
+    options = PackOptions(since, expire_days, audience or None, classification, anyway, full, again_bytes)
     with invocation.report.progress() as progress:
         done = fulfil(workspace, items, options, progress)
     with workspace.state.reading() as tx:
@@ -84,6 +87,8 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
         "required": packed.required_count,
         "replaced": packed.replaced,
         "again_size": packed.again.size,
+        "again_numbers": list(packed.again.sequences),
+        "removed": list(packed.removed),
         "void": list(packed.void),
         "failures": [{"what": item.label, "error": item.error.message} for item in failures],
         "collect_seconds": round(done.collect_seconds, 3),
@@ -103,7 +108,9 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
             blobs = counted(packed.required_count, "blob")
             text += f"; builds on {blobs} ({format_bytes(packed.required_size)}) sent before"
         if packed.again.count:
-            text += f"; {format_bytes(packed.again.size)} ride again, sent before and not confirmed by a slip"
+            text += f"; {packed.again.words}"
+        if packed.removed:
+            text += f"; it lists {_left(packed.removed)} as no longer carried"
         if packed.void:
             text += f"; it tells that {', '.join(map(str, packed.void))} will not come"
         if packed.outcome is PackOutcome.REPLACED:
@@ -115,3 +122,9 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
             f" {', '.join(item.label for item in failures[:5])}",
             hint='the others are packed; mend these and run it again, or mark them "required: true" to stop instead',
         )
+
+
+def _left(names: tuple[str, ...]) -> str:
+    """Names that left the list, the first few of many."""
+    shown = ", ".join(printable(name, 80) for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")

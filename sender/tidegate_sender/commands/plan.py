@@ -84,6 +84,8 @@ def _show_table(report: Report, planned: "Plan") -> None:
     if rows:
         against = f"new since {planned.newest}" if planned.newest else "new"
         report.table(("artifact", "kind", "", "size", against), rows)
+    for name in planned.removed:
+        report.line(f"removed: {printable(name)} is not asked for any more")
 
 
 def _summary(planned: "Plan") -> str:
@@ -96,7 +98,9 @@ def _summary(planned: "Plan") -> str:
     if planned.required_size:
         parts.append(f"{format_bytes(planned.required_size)} are left out, sent before")
     if planned.again.size:
-        parts.append(f"{format_bytes(planned.again.size)} ride again, sent before and not confirmed by a slip")
+        parts.append(planned.again.words)
+    if planned.removed:
+        parts.append(f"{counted(len(planned.removed), 'name')} left the list and would be listed as removed")
     if planned.missing_size:
         parts.append(f"{format_bytes(planned.missing_size)} are to be collected first")
     if planned.replaces:
@@ -129,6 +133,8 @@ def _as_object(planned: "Plan") -> dict[str, object]:
         "new_size": planned.new_size,
         "missing_size": planned.missing_size,
         "again_size": planned.again.size,
+        "again_numbers": list(planned.again.sequences),
+        "removed": list(planned.removed),
         "volume_bytes": planned.volume_bytes,
         "fits": planned.room.fits if planned.room else None,
     }

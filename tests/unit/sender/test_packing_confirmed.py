@@ -1,10 +1,13 @@
 """The base that slips confirmed: what counts as held, what rides again, and what is brought though it was confirmed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_roots import files_artifact, low_side, noise
 
+from tidegate.bundle.container import BundleFile
+from tidegate.errors import RidesAgainError
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.workspace import Workspace
@@ -102,3 +105,59 @@ def test_another_epochs_slips_confirm_nothing(low: Workspace) -> None:
         for site in SITES:
             put_confirmed(tx, low.trust.own_channel().channel_id, 2, site, Confirmed(Numbers.of([1])))
     assert not is_small(send(low, ONE, TWO))
+
+
+# --- the limit, and why -------------------------------------------------------------------------
+
+
+def test_what_rides_again_names_the_bundles_that_were_not_confirmed(low: Workspace) -> None:
+    send(low, ONE)
+    send(low, ONE, TWO)
+    third = send(low, ONE, TWO, THREE)
+    assert list(third.again.sequences) == [1, 2]
+    assert "1 to 2 were sent" in third.again.words
+
+
+def test_more_than_the_limit_is_refused_with_what_to_do_and_leaves_the_number(low: Workspace) -> None:
+    send(low, ONE)
+    with pytest.raises(RidesAgainError, match="1 was sent, and no slip") as refused:
+        send(low, ONE, TWO, options=PackOptions(again_max_bytes=1000))
+    assert "--again-max" in refused.value.hint
+    assert send(low, ONE, TWO, options=PackOptions(again_max_bytes=0)).sequence == 2
+
+
+def test_the_setting_is_the_limit_and_a_person_who_names_a_base_or_all_is_not_asked(low: Workspace) -> None:
+    first = send(low, ONE)
+    narrow = replace(low, settings=replace(low.settings, again_max_bytes=1000))
+    with pytest.raises(RidesAgainError):
+        send(narrow, ONE, TWO)
+    assert send(narrow, ONE, TWO, options=PackOptions(full=True)).sequence == 2
+    assert send(narrow, ONE, TWO, THREE, options=PackOptions(since=first.name)).sequence == 3
+
+
+# --- names that left the list -------------------------------------------------------------------
+
+
+def pack_named(low: Workspace, *titles: str, partial: bool = False) -> PackReport:
+    wanted = [files_artifact(low, title, noise(5000, seed)) for seed, title in enumerate(titles)]
+    report = pack(low, wanted, PackOptions(is_partial=partial))
+    with low.state.transaction() as tx:
+        set_bundle_state(tx, report.bundle_id, BundleState.SENT, detail={"write_begun": True})
+    return report
+
+
+def test_what_left_the_list_is_listed_until_a_bundle_that_tells_it_is_confirmed(low: Workspace) -> None:
+    assert pack_named(low, "a", "b", "c").removed == ()
+    assert pack_named(low, "a", "c").removed == ("files/b",)
+    assert pack_named(low, "a").removed == ("files/b", "files/c")  # the bundle that told of b may be lost
+    confirm(low, 2, 3)
+    assert pack_named(low, "d").removed == ("files/a",)
+    with BundleFile.open(pack_named(low, "d", "e").path) as bundle:
+        assert bundle.manifest().removed == ("files/a",)  # 4 is not confirmed
+
+
+def test_what_could_not_be_had_did_not_leave_the_list(low: Workspace) -> None:
+    pack_named(low, "a", "b")
+    assert pack_named(low, "a", partial=True).removed == ()
+    confirm(low, 1, 2)
+    assert pack_named(low, "a", "c").removed == ("files/b",)
