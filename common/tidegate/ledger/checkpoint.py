@@ -74,8 +74,13 @@ def sign_checkpoint(origin: str, size: int, root: bytes, signer: Signer) -> Chec
     """A checkpoint with one signature, under the origin as key name."""
     text = Checkpoint(origin, size, root).text()
     key = NoteKey(origin, signer.public)
-    line = f"{_DASH}{key.name} {b64encode(key.id + signer.sign(text.encode())).decode()}\n"
+    line = signature_line(key.name, key.id + signer.sign(text.encode()))
     return Checkpoint(origin, size, root, f"{text}\n{line}".encode())
+
+
+def signature_line(name: str, raw: bytes) -> str:
+    """One signature line of a note; `raw` are the key id and the signature."""
+    return f"{_DASH}{name} {b64encode(raw).decode()}\n"
 
 
 def open_checkpoint(data: bytes, key: NoteKey, *, what: str = "checkpoint") -> Checkpoint:
@@ -84,10 +89,10 @@ def open_checkpoint(data: bytes, key: NoteKey, *, what: str = "checkpoint") -> C
     Raises FormatError where it is no note or its text no checkpoint of `key`'s log, SignatureError where no signature
     of `key` is there, or one that does not hold.
     """
-    text, lines = _split_note(data, what)
+    text, lines = split_note(data, what)
     found = False
     for line in lines:
-        name, raw = _parse_signature_line(line, what)
+        name, raw = parse_signature_line(line, what)
         if name == key.name and raw[:KEY_ID_BYTES] == key.id:
             verify(key.public, text.encode(), raw[KEY_ID_BYTES:])
             found = True
@@ -101,11 +106,11 @@ def open_checkpoint(data: bytes, key: NoteKey, *, what: str = "checkpoint") -> C
 
 def read_unverified(data: bytes, *, what: str = "checkpoint") -> Checkpoint:
     """What the note says, whoever signed it: to show a log, never to judge one. Raises FormatError."""
-    text, _ = _split_note(data, what)
+    text, _ = split_note(data, what)
     return _parse_text(text, data, what)
 
 
-def _split_note(data: bytes, what: str) -> tuple[str, list[str]]:
+def split_note(data: bytes, what: str) -> tuple[str, list[str]]:
     """The text of a note with its last newline, and its signature lines."""
     if len(data) > CHECKPOINT_MAX_BYTES:
         raise FormatError(f"{what}: {len(data)} bytes, the limit is {CHECKPOINT_MAX_BYTES}")
@@ -124,7 +129,7 @@ def _split_note(data: bytes, what: str) -> tuple[str, list[str]]:
     return text + "\n", lines
 
 
-def _parse_signature_line(line: str, what: str) -> tuple[str, bytes]:
+def parse_signature_line(line: str, what: str) -> tuple[str, bytes]:
     """(key name, key id and signature)."""
     if not line.startswith(_DASH):
         raise FormatError(f"{what}: has a line among the signatures that is none")

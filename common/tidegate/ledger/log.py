@@ -4,14 +4,23 @@ Readers need no lock: a file beyond ``new/`` never changes, the checkpoint is re
 only removed when the full one is there, which is read in its place. Layout: docs/format/ledger.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import FormatError, LedgerDamagedError, SignatureError
 from tidegate.files import host_error
 from tidegate.ledger.checkpoint import CHECKPOINT_MAX_BYTES, Checkpoint, NoteKey, open_checkpoint
-from tidegate.ledger.merkle import HASH_BYTES, TILE_BITS, TILE_WIDTH, Edge, leaf_hash, split_tile, tile_widths
+from tidegate.ledger.merkle import (
+    HASH_BYTES,
+    TILE_BITS,
+    TILE_WIDTH,
+    Edge,
+    leaf_hash,
+    split_tile,
+    subtree_root,
+    tile_widths,
+)
 from tidegate.ledger.tiles import BUNDLE_MAX_BYTES, TilePath, parse_bundle
 
 CHECKPOINT_NAME = "checkpoint"
@@ -63,6 +72,22 @@ class LogFiles:
             if data is not None:
                 return path, data
         raise LedgerDamagedError(f"{wanted}: is missing")
+
+    def node_reader(self, size: int) -> Callable[[int, int], bytes]:
+        """Reads the root of a perfect subtree by (level, index) from the tiles of a log that has `size` entries."""
+        tiles: dict[tuple[int, int], list[bytes]] = {}
+
+        def read(level: int, index: int) -> bytes:
+            tile_level, rest = divmod(level, TILE_BITS)
+            first = index << rest
+            number, place = divmod(first, TILE_WIDTH)
+            if (tile_level, number) not in tiles:
+                hashes = size >> (TILE_BITS * tile_level)
+                width = min(TILE_WIDTH, hashes - number * TILE_WIDTH)
+                tiles[tile_level, number] = split_tile(self.read_tile(tile_level, number, width, size))
+            return subtree_root(tiles[tile_level, number][place : place + (1 << rest)])
+
+        return read
 
     def raw_entries(self, size: int, *, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """(number, bytes) of the entries from `start` up to `size`, unchecked."""
