@@ -9,6 +9,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the person who runs the tests reaches them."""
@@ -18,3 +21,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    # Credentials, mirrors and proxies of other tools.
+    monkeypatch.setenv("DOCKER_CONFIG", str(home / "docker"))
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(home / "registries.conf"))
+    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", *_PROXIES, *map(str.upper, _PROXIES)):
+        monkeypatch.delenv(name, raising=False)

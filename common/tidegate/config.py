@@ -201,7 +201,7 @@ def _registries(value: object, where: str) -> dict[str, RegistrySettings]:
     for host, table in _table(value, where).items():
         facts = _table(table, f"{where}.{host}")
         if not re.fullmatch(_HOST, host):
-            raise UsageError(f"{where}.{host}: is no registry; write it like [registries.\"registry.example:5000\"]")
+            raise UsageError(f'{where}.{host}: is no registry; write it like [registries."registry.example:5000"]')
         _refuse_unknown(facts, RegistrySettings, f"{where}.{host}:")
         for key, setting in facts.items():
             _check(key, setting, f"{where}.{host}.{key}")

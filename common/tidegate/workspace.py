@@ -18,6 +18,7 @@ from tidegate.files import make_folders
 if TYPE_CHECKING:
     from tidegate.depot.store import Depot
     from tidegate.ledger.recorder import Recorder
+    from tidegate.registry.registries import Registries
     from tidegate.state.db import State
     from tidegate.trust.keys import Signer
     from tidegate.trust.store import TrustStore
@@ -30,6 +31,7 @@ FOLDERS = {
     "spool": 0o700,
     "ledger": 0o755,
     "baselines": 0o755,
+    "papers": 0o755,
     "keys": 0o700,
     "trust": 0o755,
 }
@@ -97,6 +99,12 @@ class Workspace:
         from tidegate.depot.store import Depot
 
         return Depot(self.folder("depot"))
+
+    @cached_property
+    def registries(self) -> "Registries":
+        from tidegate.registry.registries import Registries
+
+        return Registries.of(self.settings)
 
     @cached_property
     def trust(self) -> "TrustStore":

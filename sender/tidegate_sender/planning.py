@@ -16,7 +16,6 @@ from tidegate.bundle.tables import BLOB, CHUNK, CHUNK_MAX_BYTES, REQUIRED, SEGME
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import BundleUnknownError, GraphError, MediaNotFoundError, UsageError
-from tidegate.registry.client import RegistryClient
 from tidegate.state.bundles import BundleRow
 from tidegate_sender.collect.items import CollectFailure, Item
 from tidegate_sender.collect.pipeline import ClientFactory
@@ -111,7 +110,7 @@ def plan(
     full: bool = False,
     medium: Path | None = None,
     redundancy: float | None = None,
-    client_factory: ClientFactory = RegistryClient,
+    client_factory: ClientFactory | None = None,
 ) -> Plan:
     """Plan a pack of `items`, since a base or in full, for a folder `medium` or none.
 
@@ -120,7 +119,7 @@ def plan(
     place = find_place(workspace.state, workspace.trust.own_channel())
     base = _base(workspace, place, since, full=full)
     newest = _newest_base(workspace, place)
-    found = survey(items, _depot(workspace), client_factory=client_factory)
+    found = survey(items, _depot(workspace), client_factory=client_factory or workspace.registries.client)
     blobs = _distinct(found.artifacts)
     unread = sum(item.size_bytes for item in found.artifacts if item.root is None)
     selection = base.split(blobs)

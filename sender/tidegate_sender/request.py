@@ -35,7 +35,7 @@ def fulfil(workspace: Workspace, items: Sequence[Item], options: PackOptions, pr
     workspace.begin()
     started = time.monotonic()
     try:
-        collected = collect(items, workspace.depot, progress=progress)
+        collected = collect(items, workspace.depot, progress=progress, client_factory=workspace.registries.client)
     except TidegateError as error:
         _record(workspace, Outcome.FAILED, reason=type(error).__name__, detail=error.message)
         raise

@@ -17,6 +17,7 @@ import urllib3
 
 from tidegate.errors import RegistryError, RegistryLiesError
 from tidegate.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from tidegate.registry.access import RegistryAccess
 from tidegate.registry.transport import PassingError, Timeouts, Transport, final
 from tidegate.registry.upload import BlobSource, Upload
 from tidegate.units import MIB
@@ -58,9 +59,16 @@ class _TagList(msgspec.Struct):
 class RegistryClient:
     """One registry, by its host (``localhost:5000``). May be used by several threads."""
 
-    def __init__(self, host: str, *, scheme: str | None = None, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        scheme: str | None = None,
+        timeouts: Timeouts | None = None,
+        access: RegistryAccess | None = None,
+    ) -> None:
         self.host = host
-        self._transport = Transport(host, scheme=scheme, timeouts=timeouts)
+        self._transport = Transport(host, scheme=scheme, timeouts=timeouts, access=access)
 
     def ping(self) -> None:
         """Raises RegistryError where no registry answers at this host, RegistryAuthError where it wants credentials."""
@@ -143,13 +151,15 @@ class RegistryClient:
 
     # --- blobs out ---------------------------------------------------------------------------
 
-    def fetch_blob(self, repository: str, digest: str, size: int, write: Callable[[bytes], object]) -> None:
-        """Give the blob's `size` bytes to `write`, in order, each once; taken up again when the connection breaks.
+    def fetch_blob(
+        self, repository: str, digest: str, size: int, write: Callable[[bytes], object], *, start: int = 0
+    ) -> None:
+        """Give the blob's bytes from `start` to `size` to `write`, in order, each once; goes on where a line breaks.
 
         Raises RegistryLiesError when the registry names or gives another length. The digest is the writer's check.
         """
         what = _object(repository, digest)
-        received, failures = 0, 0
+        received, failures = start, 0
         while received < size:
             before = received
             try:
@@ -161,7 +171,7 @@ class RegistryClient:
             except PassingError as error:
                 # Attempts count from the last progress: a long blob over a bad line still arrives.
                 failures = 1 if received - before >= MIB else failures + 1
-                if failures >= self._transport.timeouts.attempts:
+                if not self._transport.may_retry(error, failures):
                     raise final(error) from None
                 self._transport.pause(error, failures)
 

@@ -54,7 +54,7 @@ class Upload:
                     self._close(file, location, sent)
             except PassingError as error:
                 failures += 1
-                if failures >= self._transport.timeouts.attempts:
+                if not self._transport.may_retry(error, failures):
                     raise final(error) from None
                 self._transport.pause(error, failures)
             else:
@@ -77,7 +77,7 @@ class Upload:
                 self._report(sent)
             except PassingError as error:
                 failures += 1
-                if failures >= self._transport.timeouts.attempts:
+                if not self._transport.may_retry(error, failures):
                     raise
                 self._transport.pause(error, failures)
                 location, sent = self._ask(location)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tidegate.errors import UsageError
-from tidegate.registry.client import RegistryClient
+from tidegate.registry.registries import Registries
 from tidegate_receiver.loaders.directory import DirectoryLoader
 from tidegate_receiver.loaders.items import BlobSource, Loader
 from tidegate_receiver.loaders.registry import RegistryLoader
@@ -18,14 +18,14 @@ def is_folder(target: str) -> bool:
     return target.startswith(_PATH_STARTS) or (target != "" and Path(target).is_dir())
 
 
-def open_loader(target: str, source: BlobSource) -> Loader:
+def open_loader(target: str, source: BlobSource, registries: Registries | None = None) -> Loader:
     """The loader for `target`. Nothing is opened or asked yet. Raises UsageError for what is neither."""
     if is_folder(target):
         if Path(target).expanduser().is_file():
             raise UsageError(f"--to {target}: is a file, and not a folder")
         return DirectoryLoader(source, Path(target).expanduser().absolute())
     if _HOST.fullmatch(target) and ("." in target or ":" in target or target == "localhost"):
-        return RegistryLoader(source, target, client=RegistryClient(target))
+        return RegistryLoader(source, target, client=(registries or Registries()).target(target))
     raise UsageError(
         f"--to {target}: neither a folder nor a registry",
         hint="write a folder as ./NAME or /PATH, and a registry as HOST or HOST:PORT, without a repository",

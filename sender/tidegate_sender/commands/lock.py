@@ -31,7 +31,13 @@ def command(invocation: Invocation, transfer_list: Path, names: tuple[str, ...],
     items = read_transfer_list(transfer_list)
     before = read_lock(path) if path.is_file() else ()
     with report.progress() as progress:
-        after = lock_items(items, before, Renewal(update and not names, names), progress=progress)
+        after = lock_items(
+            items,
+            before,
+            Renewal(update and not names, names),
+            client_factory=invocation.found_workspace().registries.client,
+            progress=progress,
+        )
     made = changes(before, after)
     data = format_lock(after, transfer_list.name)
     is_same = path.is_file() and path.read_bytes() == data

@@ -49,7 +49,8 @@ def command(
             items = items_from_arguments(what, platforms=platforms)
             with tempfile.TemporaryDirectory(prefix="tidegate-reproduce-", dir=work) as folder:
                 depot = Depot(Path(folder) / "depot")
-                collected = collect(items, depot, progress=progress)
+                factory = invocation.found_workspace().registries.client
+                collected = collect(items, depot, progress=progress, client_factory=factory)
                 if collected.failures:
                     lines = [f"{failure.label}: {failure.error.message}" for failure in collected.failures]
                     raise CollectError("\n".join(lines), hint="all sources are needed to build the bundle again")

@@ -20,13 +20,8 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
 
 
 def test_a_redirect_to_plain_http_is_refused_without_the_signature_of_its_address() -> None:
-    class Answer:
-        def geturl(self) -> str:
-            return "http://store.example/blob?X-Amz-Signature=geheim"
-
-        def close(self) -> None:
-            return
-
     with pytest.raises(RegistryError, match=r"store\.example/blob") as caught:
-        Transport("registry.example")._refuse_downgrade(Answer(), "a blob")  # type: ignore[arg-type]
+        Transport("registry.example")._next_url(
+            "https://registry.example/v2/a/blobs/b", "http://store.example/blob?X-Amz-Signature=geheim", "a blob"
+        )
     assert "geheim" not in str(caught.value)
