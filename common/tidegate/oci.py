@@ -19,6 +19,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 TITLE = "org.opencontainers.image.title"
 #: which platforms of an index an artifact carries (docs/format/content.md, C-7)
 PLATFORMS = "vnd.tidegate.platforms"
+#: names of targets that the low side asks the high side to load an artifact to, comma between
+LOAD = "vnd.tidegate.load"
 FILES_BYTES = "vnd.tidegate.files.bytes"
 FILES_ENTRIES = "vnd.tidegate.files.entries"
 #: BuildKit: the attestation manifest of another child of the same index

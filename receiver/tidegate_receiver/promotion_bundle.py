@@ -15,6 +15,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UsageError
+from tidegate.oci import PLATFORMS
 from tidegate.registry.reference import place_of
 from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.quarantine import QuarantinedBundle
@@ -106,7 +107,11 @@ def _place(artifact: Artifact) -> str:
 
 
 def _root(artifact: Artifact) -> Descriptor:
-    return Descriptor(artifact.media_type, artifact.digest, artifact.size, annotations=dict(artifact.annotations or {}))
+    # What else the manifest says of an artifact belongs to its passage and not to what it is.
+    chosen = (artifact.annotations or {}).get(PLATFORMS)
+    return Descriptor(
+        artifact.media_type, artifact.digest, artifact.size, annotations={PLATFORMS: chosen} if chosen else {}
+    )
 
 
 def content_bytes(source: LayeredSource, items: Iterable[LoadItem]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from tidegate.bundle.manifest import Artifact
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import BlobReader, walk
 from tidegate.errors import GraphError, NameTakenError
-from tidegate.oci import PLATFORMS
+from tidegate.oci import LOAD, PLATFORMS
 from tidegate.registry.reference import place_of
 
 
@@ -72,8 +72,14 @@ def _as_listed(item: Wanted) -> Artifact:
         size=root.size,
         ticket=getattr(item, "ticket", None) or None,
         justification=getattr(item, "justification", None) or None,
-        annotations={PLATFORMS: chosen} if chosen else None,
+        annotations=_listed_annotations(item, chosen),
     )
+
+
+def _listed_annotations(item: Wanted, chosen: str | None) -> dict[str, str] | None:
+    load = ",".join(getattr(item, "load", ()))
+    found = {PLATFORMS: chosen or "", LOAD: load}
+    return {key: text for key, text in found.items() if text} or None
 
 
 def _in_order(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:

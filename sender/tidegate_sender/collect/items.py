@@ -17,7 +17,8 @@ class Item:
     """One thing that is wanted, and what its request says.
 
     `origin`: the command line, or a line of a transfer list. `given`: the path as a list has it, which does not depend
-    on where the list lies. `locked`: the digest that a lock file holds the item to (`lock`), empty where there is none.
+    on where the list lies. `locked`: the digest that a lock file holds the item to (`lock`), empty where there is none;
+    `locked_name`: what its artifact was called then. `load`: where the high side is asked to put it.
     """
 
     required: bool = False
@@ -26,6 +27,8 @@ class Item:
     origin: str = "command line"
     given: str = ""
     locked: str = ""
+    locked_name: str = ""
+    load: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -80,7 +83,7 @@ class CollectedArtifact:
     """An artifact in the depot. Its `descriptor` carries the annotations that go into a bundle's manifest.
 
     `size_bytes` adds up its blobs, `new_bytes` those that were not in the depot; `skipped` lists entries of a folder
-    that a tree cannot carry (sockets, FIFOs, devices).
+    that a tree cannot carry (sockets, FIFOs, devices); `notes` says what could not be found out.
     """
 
     name: str
@@ -92,6 +95,8 @@ class CollectedArtifact:
     ticket: str = ""
     justification: str = ""
     skipped: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tidegate.errors import CollectError, LockMissingError, UsageError
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.kinds import SourceItem
 
 SCHEMA_FILE = "transfer-lock.schema.json"
 LOCK_VERSION = 1
@@ -54,6 +55,8 @@ def asked_of(item: Item) -> Asked:
         return Asked("layout", f"{source} as {item.name}" if item.name else source, tuple(sorted(item.platforms)))
     if isinstance(item, FilesItem):
         return Asked("files", f"{item.given} as {item.title}", ())
+    if isinstance(item, SourceItem):
+        return Asked(item.lock_kind, item.lock_source, ())
     raise CollectError(f"{item.label}: {type(item).__name__} cannot be locked")
 
 
@@ -70,14 +73,17 @@ def hold_to_lock(items: tuple[Item, ...], transfer_list: Path) -> tuple[Item, ..
     path = lock_path(transfer_list)
     if not path.is_file():
         return items
-    digests = {locked.asked: locked.digest for locked in read_lock(path)}
+    known = {locked.asked: locked for locked in read_lock(path)}
     asked = [asked_of(item) for item in items]
-    missing = [item for item, name in zip(items, asked, strict=True) if name not in digests]
+    missing = [item for item, name in zip(items, asked, strict=True) if name not in known]
     if missing:
         lines = [f"{item.origin}: {item.label}{_platforms(item)} is not in {path}" for item in missing[:_MISSING_SHOWN]]
         more = [f"and {len(missing) - _MISSING_SHOWN} more"] if len(missing) > _MISSING_SHOWN else []
         raise LockMissingError("\n".join(lines + more), hint=f'"tidegate lock {transfer_list}" adds what is missing')
-    return tuple(replace(item, locked=digests[name]) for item, name in zip(items, asked, strict=True))
+    return tuple(
+        replace(item, locked=known[name].digest, locked_name=known[name].name)
+        for item, name in zip(items, asked, strict=True)
+    )
 
 
 def _platforms(item: Item) -> str:

@@ -5,22 +5,20 @@ and not kept, so that a lock can be made on a host that was never initialised.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from typing import Self
+from dataclasses import dataclass, replace
 
-from tidegate.depot.commit import OCTETS
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import BlobReader, walk
 from tidegate.depot.store import Depot
-from tidegate.errors import BlobDamagedError, BlobMissingError, CollectError, StateError, TidegateError, UsageError
+from tidegate.errors import CollectError, StateError, TidegateError, UsageError
 from tidegate.registry.client import RegistryClient
 from tidegate.whereabouts import fits_name
 from tidegate_sender.collect.files import collect_files
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.kinds import Brought, SourceItem, lock_digest
 from tidegate_sender.collect.layout import read_entry, resolve_layout
 from tidegate_sender.collect.lock import Locked, asked_of
+from tidegate_sender.collect.looking import HashingSink, Looking
 from tidegate_sender.collect.pipeline import ClientFactory
 from tidegate_sender.collect.registry import RegistryReader, read_reference, resolve_image
 
@@ -104,60 +102,28 @@ class _Resolver:
         if isinstance(item, FilesItem):
             result = collect_files(item.path, item.title, HashingSink())
             return Locked(item.name, asked_of(item), result.descriptor.digest, result.size_bytes)
+        if isinstance(item, SourceItem):
+            found = _look(item, self._client)
+            return Locked(found[0].name, asked_of(item), lock_digest(found), sum(one.size_bytes for one in found))
         raise CollectError(f"{item.label}: {type(item).__name__} cannot be locked")
 
-    def _image(self, item: ImageItem) -> Locked:
-        host = item.reference.registry
+    def _client(self, host: str) -> RegistryClient:
         if host not in self._clients:
             self._clients[host] = self._factory(host)
-        reader = RegistryReader(self._clients[host], item.reference.repository)
+        return self._clients[host]
+
+    def _image(self, item: ImageItem) -> Locked:
+        reader = RegistryReader(self._client(item.reference.registry), item.reference.repository)
         root, _manifest = read_reference(item, reader.client, reader)
         # By digest from here on: a tag that moves between two questions must not give a lock of both.
         chosen = resolve_image(replace(item, locked=root.digest), reader.client, reader)
         return _locked(item, item.reference.name, root, reader, chosen)
 
 
+def _look(item: SourceItem, client: ClientFactory) -> tuple[Brought, ...]:
+    sink = HashingSink()
+    return item.bring(sink, Looking(client, sink.small))
+
+
 def _locked(item: Item, name: str, root: Descriptor, reader: BlobReader, chosen: Descriptor) -> Locked:
     return Locked(name, asked_of(item), root.digest, sum(blob.size for blob in walk(reader, chosen)))
-
-
-@dataclass(slots=True)
-class HashingSink:
-    """A `BlobSink` that keeps small blobs (the manifests of a tree) and of the others their hash alone."""
-
-    small: dict[str, bytes] = field(default_factory=dict)
-
-    def writer(self, expected_digest: str | None = None, expected_size: int | None = None) -> "_HashingWriter":
-        assert expected_digest is None, "nobody knows the digest of a tar before it is made"
-        return _HashingWriter(expected_size)
-
-    def add(self, data: bytes, media_type: str = OCTETS) -> Descriptor:
-        digest = f"sha256:{sha256(data).hexdigest()}"
-        self.small[digest] = data
-        return Descriptor(media_type, digest, len(data))
-
-    def read_blob(self, digest: str, *, max_bytes: int) -> bytes:
-        data = self.small.get(digest)
-        if data is None or len(data) > max_bytes:
-            raise BlobMissingError(f"blob {digest}: was hashed and not kept")
-        return data
-
-
-class _HashingWriter(nullcontext[None]):
-    """The hash and size of what is written."""
-
-    def __init__(self, expected_size: int | None) -> None:
-        super().__init__()
-        self._hasher, self._size, self._expected = sha256(), 0, expected_size
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._hasher.update(data)
-        self._size += len(data)
-
-    def finish(self) -> Descriptor:
-        if self._expected not in {None, self._size}:
-            raise BlobDamagedError(f"a tar has {self._size} bytes, {self._expected} expected")
-        return Descriptor(OCTETS, f"sha256:{self._hasher.hexdigest()}", self._size)
-
-    def __enter__(self) -> Self:  # type: ignore[override]
-        return self

@@ -24,8 +24,9 @@ from tidegate_sender.collect.items import (
     LayoutItem,
     ProgressCallback,
 )
+from tidegate_sender.collect.kinds import Brought, SourceItem, lock_digest
 from tidegate_sender.collect.layout import collect_layout
-from tidegate_sender.collect.registry import collect_image
+from tidegate_sender.collect.registry import GraphResult, collect_image, keeping_what_came
 
 #: makes the client of a registry's host; tests and later authentication bring their own
 ClientFactory = Callable[[str], RegistryClient]
@@ -49,7 +50,7 @@ def collect(
     bring = _Bringer(depot, client_factory, progress)
     for item in items:
         try:
-            artifact = bring.item(item)
+            brought = bring.item(item)
         except (StateError, LockDiffersError):
             raise  # what a lock promises is had whole, or nothing is packed
         except TidegateError as error:
@@ -57,7 +58,8 @@ def collect(
                 raise
             failures.append(CollectFailure(item.label, item.origin, with_path_hint(error, item)))
         else:
-            _add(artifacts, artifact)
+            for artifact in brought:
+                _add(artifacts, artifact)
     return CollectReport(tuple(artifacts.values()), tuple(failures))
 
 
@@ -88,33 +90,36 @@ class _Bringer:
         self._depot, self._factory, self._progress = depot, client_factory, progress
         self._clients: dict[str, RegistryClient] = {}
 
-    def item(self, item: Item) -> CollectedArtifact:
+    def item(self, item: Item) -> tuple[CollectedArtifact, ...]:
         with self._depot.commit() as commit:
-            artifact = self._bring(item, commit)
-            commit.reference(artifact.name, artifact.descriptor)
-        return artifact
+            artifacts = self._bring(item, commit)
+            for artifact in artifacts:
+                commit.reference(artifact.name, artifact.descriptor)
+        return artifacts
 
-    def _bring(self, item: Item, commit: BlobCommit) -> CollectedArtifact:
+    def _bring(self, item: Item, commit: BlobCommit) -> tuple[CollectedArtifact, ...]:
         count = _Counter(self._progress, item.label)
         if isinstance(item, FilesItem):
-            return self._files(item, commit, count)
+            return (self._files(item, commit, count),)
         if isinstance(item, ImageItem):
-            client = self._client(item.reference.registry)
-            name, result = item.reference.name, collect_image(item, client, commit, progress=count.add)
-        elif isinstance(item, LayoutItem):
-            name, result = collect_layout(item, commit, progress=count.add)
-        else:
-            raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
-        return CollectedArtifact(
-            name=name,
-            kind="image",
-            descriptor=result.root,
-            source=item.label,
-            size_bytes=result.size_bytes,
-            new_bytes=result.new_bytes,
-            ticket=item.ticket,
-            justification=item.justification,
-        )
+            client = self.client(item.reference.registry)
+            return (_image(item, item.reference.name, collect_image(item, client, commit, progress=count.add)),)
+        if isinstance(item, LayoutItem):
+            return (_image(item, *collect_layout(item, commit, progress=count.add)),)
+        if isinstance(item, SourceItem):
+            return self._source(item, commit, count)
+        raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
+
+    def _source(self, item: SourceItem, commit: BlobCommit, count: "_Counter") -> tuple[CollectedArtifact, ...]:
+        around = _Surroundings(self, commit, count)
+        with keeping_what_came(commit):
+            brought = item.bring(commit, around)
+        if item.locked and lock_digest(brought) != item.locked:
+            raise LockDiffersError(
+                f"{item.origin}: {item.label}: is {lock_digest(brought)} now, and locked as {item.locked}"
+            )
+        new_bytes = commit.new_bytes + around.new_bytes
+        return tuple(_collected(item, one, new_bytes if number == 0 else 0) for number, one in enumerate(brought))
 
     def _files(self, item: FilesItem, commit: BlobCommit, count: "_Counter") -> CollectedArtifact:
         name = item.name
@@ -133,12 +138,51 @@ class _Bringer:
             ticket=item.ticket,
             justification=item.justification,
             skipped=result.skipped,
+            load=item.load,
         )
 
-    def _client(self, host: str) -> RegistryClient:
+    def client(self, host: str) -> RegistryClient:
         if host not in self._clients:
             self._clients[host] = self._factory(host)
         return self._clients[host]
+
+
+def _image(item: Item, name: str, result: GraphResult) -> CollectedArtifact:
+    return _collected(item, Brought(name, "image", result.root, result.size_bytes), result.new_bytes)
+
+
+def _collected(item: Item, brought: Brought, new_bytes: int) -> CollectedArtifact:
+    return CollectedArtifact(
+        name=brought.name,
+        kind=brought.kind,
+        descriptor=brought.root,
+        source=item.label,
+        size_bytes=brought.size_bytes,
+        new_bytes=new_bytes,
+        ticket=item.ticket,
+        justification=item.justification,
+        load=item.load,
+        notes=brought.notes,
+    )
+
+
+class _Surroundings:
+    """What the pipeline lends to a source of a further kind."""
+
+    def __init__(self, bringer: _Bringer, commit: BlobCommit, count: "_Counter") -> None:
+        self._bringer, self._commit, self._count = bringer, commit, count
+        self.new_bytes = 0
+
+    def client(self, host: str) -> RegistryClient:
+        return self._bringer.client(host)
+
+    def image(self, item: ImageItem) -> tuple[Brought, ...]:
+        client = self.client(item.reference.registry)
+        result = collect_image(item, client, self._commit, progress=self._count.add)
+        return (Brought(item.reference.name, "image", result.root, result.size_bytes),)
+
+    def progress(self, count: int, total: int) -> None:
+        self._count.add(count, total)
 
 
 class _Counter:

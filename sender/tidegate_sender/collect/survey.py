@@ -14,7 +14,9 @@ from tidegate.errors import CollectError, NameTakenError, StateError, TidegateEr
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of
 from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.kinds import SourceItem
 from tidegate_sender.collect.layout import resolve_layout
+from tidegate_sender.collect.looking import HashingSink, Looking
 from tidegate_sender.collect.pipeline import ClientFactory, with_path_hint
 from tidegate_sender.collect.registry import RegistryReader, resolve_image
 from tidegate_sender.collect.tree import Tree
@@ -50,7 +52,8 @@ def survey(items: Sequence[Item], depot: Depot | None, *, client_factory: Client
     failures = []
     for item in items:
         try:
-            _add(artifacts, _survey_item(item, depot, client_factory))
+            for artifact in _survey_item(item, depot, client_factory):
+                _add(artifacts, artifact)
         except (StateError, NameTakenError):
             raise
         except TidegateError as error:
@@ -69,17 +72,30 @@ def _add(artifacts: dict[str, SurveyedArtifact], artifact: SurveyedArtifact) -> 
         )
 
 
-def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory) -> SurveyedArtifact:
+def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory) -> tuple[SurveyedArtifact, ...]:
     if isinstance(item, FilesItem):
-        return _survey_files(item)
+        return (_survey_files(item),)
     if isinstance(item, ImageItem):
         reader = RegistryReader(client_factory(item.reference.registry), item.reference.repository)
         root = resolve_image(item, reader.client, reader)
-        return _surveyed(item.reference.name, item, root, walk(reader, root), depot)
+        return (_surveyed(item.reference.name, item, root, walk(reader, root), depot),)
     if isinstance(item, LayoutItem):
         name, root, source = resolve_layout(item)
-        return _surveyed(name, item, root, walk(source, root), depot)
+        return (_surveyed(name, item, root, walk(source, root), depot),)
+    if isinstance(item, SourceItem):
+        return _survey_source(item, depot, client_factory)
     raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
+
+
+def _survey_source(
+    item: SourceItem, depot: Depot | None, client_factory: ClientFactory
+) -> tuple[SurveyedArtifact, ...]:
+    """What an item of a further kind would bring; its manifests are read, and of its blobs nothing is kept."""
+    sink = HashingSink()
+    around = Looking(client_factory, sink.small)
+    return tuple(
+        _surveyed(one.name, item, one.root, walk(sink, one.root), depot, one.kind) for one in item.bring(sink, around)
+    )
 
 
 def _survey_files(item: FilesItem) -> SurveyedArtifact:
@@ -91,8 +107,13 @@ def _survey_files(item: FilesItem) -> SurveyedArtifact:
 
 
 def _surveyed(
-    name: str, item: Item, root: Descriptor, blobs: tuple[Descriptor, ...], depot: Depot | None
+    name: str,
+    item: Item,
+    root: Descriptor,
+    blobs: tuple[Descriptor, ...],
+    depot: Depot | None,
+    kind: str = "image",
 ) -> SurveyedArtifact:
     missing = depot.missing(blobs) if depot is not None else blobs
     size, new = (sum(blob.size for blob in part) for part in (blobs, missing))
-    return SurveyedArtifact(name, "image", item.label, size, new, root, blobs)
+    return SurveyedArtifact(name, kind, item.label, size, new, root, blobs)

@@ -6,7 +6,7 @@ line, column and field, all of them at once. Other kinds of sources become furth
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -112,20 +112,29 @@ def _field(path: tuple[str | int, ...]) -> str:
 
 
 def _items(document: Document, folder: Path) -> Iterator[Item]:
-    kinds = {"images": ("ref", _image), "layouts": ("path", _layout), "files": ("path", _files)}
     for kind, entries in document.value.items():
-        if kind not in kinds:
+        if kind not in _KINDS:
             continue
-        main, make = kinds[kind]
         for number, entry in enumerate(entries):
-            fields = {main: entry} if isinstance(entry, str) else dict(entry)
             place = document.place((kind, number))
-            common = {key: fields[key] for key in ("required", "ticket", "justification") if key in fields}
-            common["given"] = str(fields[main])
             try:
-                yield make(fields, folder, {**common, "origin": place})
+                yield from _entry_items(kind, entry, folder, place)
             except UsageError as error:
                 raise UsageError(f"{place}: {_field((kind, number))}: {error.message}", hint=error.hint) from None
+
+
+def _entry_items(kind: str, entry: Any, folder: Path, place: str) -> Iterable[Item]:
+    main, make = _KINDS[kind]
+    fields = {main: entry} if isinstance(entry, str) else dict(entry)
+    common = {key: fields[key] for key in ("required", "ticket", "justification") if key in fields}
+    load = fields.get("load", ())
+    common |= {"origin": place, "load": (load,) if isinstance(load, str) else tuple(load)}
+    common["given"] = str(fields.get(main, ""))
+    if make is None:
+        from tidegate_sender.collect.list_entries import further_items
+
+        return further_items(kind, fields, folder, common)
+    return (make(fields, folder, common),)
 
 
 def _image(fields: dict[str, Any], _folder: Path, common: dict[str, Any]) -> ImageItem:
@@ -149,3 +158,12 @@ def _files(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> File
     title = fields.get("name") or title_of(path)
     files_name(title)
     return FilesItem(path=path, title=title, **common)
+
+
+#: each list at the top: the field that a plain text stands for, and what makes the item (None: `list_entries`)
+_KINDS: dict[str, tuple[str, Callable[[dict[str, Any], Path, dict[str, Any]], Item] | None]] = {
+    "images": ("ref", _image),
+    "layouts": ("path", _layout),
+    "files": ("path", _files),
+    "charts": ("source", None),
+}

@@ -1,0 +1,55 @@
+"""Fetch a small file over HTTP, through the transport that registries use: its retries, limits, proxies and errors."""
+
+from urllib.parse import urlsplit
+
+from tidegate.errors import CollectError, RegistryError
+from tidegate.registry.transport import Transport
+
+_OK = frozenset({200})
+_OK_OR_MISSING = frozenset({200, 404, 403, 410})
+_CREDENTIALS_HINT = "credentials belong into the login of the host, not into a list: they would stand in the bundle"
+
+
+def check_url(url: str, what: str) -> str:
+    """An http or https address without credentials. Raises CollectError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise CollectError(f"{what}: {url[:200]!r} is no address") from None
+    del port
+    if parts.username is not None or parts.password is not None:
+        raise CollectError(f"{what}: the address of {parts.hostname} holds credentials", hint=_CREDENTIALS_HINT)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(c <= " " or c == "\x7f" for c in url):
+        raise CollectError(f"{what}: {url[:200]!r} is no http or https address")
+    return url
+
+
+def download(url: str, *, max_bytes: int, what: str) -> bytes:
+    """The bytes at `url`. Raises RegistryError (its children say what is wrong), CollectError."""
+    data = _get(url, max_bytes, what, missing_is_fine=False)
+    assert data is not None
+    return data
+
+
+def download_if_there(url: str, *, max_bytes: int, what: str) -> bytes | None:
+    """The bytes at `url`, or None where the server has no such file (404, or 403 and 410 as stores of objects say)."""
+    return _get(url, max_bytes, what, missing_is_fine=True)
+
+
+def _get(url: str, max_bytes: int, what: str, *, missing_is_fine: bool) -> bytes | None:
+    parts = urlsplit(check_url(url, what))
+    transport = Transport(parts.netloc, scheme=parts.scheme)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    response = transport.send("GET", path, what=what, expect=_OK_OR_MISSING if missing_is_fine else _OK)
+    if response.status != 200:
+        response.close()
+        return None
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > max_bytes:
+        response.close()
+        raise RegistryError(f"{parts.netloc}: {what}: {length} bytes, the limit is {max_bytes}")
+    data = transport.read_all(response, what, max_bytes)
+    if length.isdecimal() and int(length) != len(data):
+        raise RegistryError(f"{parts.netloc}: {what}: ended after {len(data)} of {length} bytes")
+    return data
