@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.bundle.container import BundleFile
 from tidegate.carrier.announcement import Announcement
 from tidegate.errors import BundleUnknownError, TidegateError, UsageError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
@@ -18,6 +17,7 @@ from tidegate.media.register import tracked_medium
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.workspace import Workspace
 from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
+from tidegate_sender.riding import make_cover, open_carried
 from tidegate_sender.slip_reading import was_sent
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def estimate_delivery(
     workspace: Workspace, found: FoundBundle, medium: Path, options: SendOptions, *, measure: bool
 ) -> WriteEstimate:
     """What sending will take; with `measure` 8 MiB are written, synced and removed to learn the medium's speed."""
-    with BundleFile.open(found.file()) as bundle:
+    with open_carried(found) as bundle:
         return estimate_write(
             bundle,
             medium,
@@ -88,7 +88,8 @@ def deliver(
     row = found.row
     if row is None:
         raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
-    with BundleFile.open(found.file()) as bundle, tracked_medium(workspace, medium, facts) as tracked:
+    make_cover(workspace, found)
+    with open_carried(found) as bundle, tracked_medium(workspace, medium, facts) as tracked:
         facts, manifest = tracked.facts, bundle.manifest()
         counts = {"volume": part.plan.volume} if part is not None else None
         _begin(workspace, row, manifest, facts, counts)

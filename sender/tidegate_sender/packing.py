@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Self
 
 from tidegate.bundle.chunks import compressor
 from tidegate.bundle.container import BundleWriter, publish_bundle
-from tidegate.bundle.cover import Piece, PieceType, build_cover, signatures_piece
+from tidegate.bundle.cover import build_cover, signatures_piece
 from tidegate.bundle.manifest import BUNDLE_FORMAT, CHUNK_DIGEST, BundleReference, Manifest, build_manifest
 from tidegate.bundle.tables import Tables, as_bytes
 from tidegate.clock import created_time, format_time
 from tidegate.errors import SignatureError, TidegateError, TrustError, UsageError
-from tidegate.files import host_error, locked
+from tidegate.files import locked
 from tidegate.slip.receipt import receipt_of
 from tidegate.state.bundles import BundleRow
 from tidegate.trust.checks import check_limits, verify_manifest
@@ -47,6 +47,7 @@ from tidegate_sender.packing_records import (
     void_detail,
 )
 from tidegate_sender.packing_removed import removed_names
+from tidegate_sender.riding import SIZES_KEY, ledger_pieces
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
@@ -172,6 +173,8 @@ class _Packing:
         self.options = options
         self.progress = progress
         self.spool = workspace.folder("spool")
+        #: of the own ledger as it rides along
+        self.ledger_size = 0
         self.chain: Chain = workspace.trust.own_channel()
         self.place: Place = find_place(workspace.state, self.chain)
 
@@ -290,7 +293,8 @@ class _Packing:
             bundle_id, signers = self.finish_file(writer, manifest, tables, signer)
             path = Path("spool", f"{manifest.name}-{bundle_id[:8]}.tgb")
             row = bundle_row(manifest, bundle_id, path, writer.path.stat().st_size, selection.required_size)
-            facts = {"receipt": self.receipt(bundle_id, tables), "untold": list(untold)}
+            shown = [self.ledger_size] if self.ledger_size else []
+            facts = {"receipt": self.receipt(bundle_id, tables), "untold": list(untold), SIZES_KEY: shown}
             row = replace(row, detail={**row.detail, **facts})
             final = self.workspace.root / path
             publish_bundle(writer.path, final)
@@ -317,7 +321,8 @@ class _Packing:
         envelope = sign_detached(data, MANIFEST_TYPE, (signer,))
         # As the high side will ask it: what is refused there must not leave this side.
         signers = verify_manifest(envelope, data, self.chain)
-        cover = build_cover((signatures_piece(envelope), *self.checkpoint_piece()))
+        pieces, self.ledger_size = ledger_pieces(self.workspace, manifest.audience, manifest.chunks_length)
+        cover = build_cover((signatures_piece(envelope), *pieces))
         parts = [as_bytes(table) for table in tables.all()]
         return writer.finish(data, parts, cover, self.chain.to_bytes()), signers
 
@@ -331,16 +336,6 @@ class _Packing:
         with self.workspace.depot.open_blob(digest) as file:
             file.seek(offset)
             return file.read(length)
-
-    def checkpoint_piece(self) -> tuple[Piece, ...]:
-        """The newest checkpoint of the own ledger rides along, so that the high side is its witness."""
-        try:
-            note = (self.workspace.folder("ledger") / "checkpoint").read_bytes()
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise host_error(error, "reading the ledger's checkpoint") from None
-        return (Piece(PieceType.LEDGER_CHECKPOINT, note),)
 
     def quota_left(self) -> int | None:
         """Bytes that the quota leaves beside what lies in the spool; None where there is no quota."""

@@ -106,6 +106,9 @@ def remove_leftovers(workspace: "Workspace", part_prefix: str) -> None:
     for path in spool.iterdir():
         if path.name.startswith(part_prefix) or (path.suffix == ".tgb" and path not in named):
             path.unlink(missing_ok=True)
+    for kept in spool.glob("*.cover"):
+        if not kept.with_suffix(".tgb").exists():
+            kept.unlink(missing_ok=True)
 
 
 def record_pack(

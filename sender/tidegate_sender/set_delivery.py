@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 
-from tidegate.bundle.container import BundleFile
 from tidegate.carrier.announcement import FILE_MAX_BYTES, Announcement, parse_announcement
 from tidegate.carrier.medium import find_volumes
 from tidegate.errors import BusyError, TidegateError, UsageError
@@ -19,6 +18,7 @@ from tidegate.units import KIB, MIB
 from tidegate.workspace import Workspace
 from tidegate_sender.delivery import Delivery, Progress, SendOptions, VolumePart, deliver, preamble_of
 from tidegate_sender.media_target import bytes_available, bytes_needed, check_medium, choose_target, medium_errors
+from tidegate_sender.riding import make_cover, open_carried
 from tidegate_sender.set_plan import Room, SetPlanner, SetShape, SetVolume, new_set, plan_stripes, sized
 from tidegate_sender.set_state import SetProgress, begin_set, find_set, give_up_set, note_volume
 
@@ -68,7 +68,7 @@ class SetDelivery:
         self.preamble = preamble_of(workspace)
         with workspace.state.reading() as tx:
             self.progress = find_set(tx, found.bundle_id)
-        self._bundle = BundleFile.open(found.file())
+        self._bundle = open_carried(found)
         self._planner: SetPlanner | None = None
 
     @property
@@ -98,6 +98,7 @@ class SetDelivery:
     def write(self, place: Path, facts: Medium, tell: Progress) -> SetStep:
         """Write the next volume to the medium at `place`, unless one of this set lies there already."""
         check_medium(place)
+        self._dress()
         if self.choice.again is not None:
             return self._write_again(place, facts, tell)
         there = self._step_of_what_is_there(place)
@@ -122,6 +123,13 @@ class SetDelivery:
                 )
             self.progress = note_volume(tx, current, volume)
         return self._step(planner, volume, place, delivery)
+
+    def _dress(self) -> None:
+        """From the first write on the bundle has the cover that it is sent with, whose length the plans count with."""
+        if make_cover(self.workspace, self.found):
+            self._bundle.close()
+            self._bundle = open_carried(self.found)
+            self._planner = None
 
     def _write_again(self, place: Path, facts: Medium, tell: Progress) -> SetStep:
         """One volume of the newest set once more, the same bytes: for a medium that was lost or is damaged."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from tidegate.errors import StateError
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
-from tidegate.slip.site_keys import WITNESSED_KEY
+from tidegate.slip.site_keys import COSIGNED_KEY, WITNESSED_KEY
 from tidegate.state.db import Transaction
 from tidegate.state.meta import get_meta, set_meta
 
@@ -42,6 +42,16 @@ class Witnessed:
     size: int
     root: str
     text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A head of a site's ledger that this side co-signed: by which key of the site, and the note with both lines."""
+
+    vkey: str
+    size: int
+    root: str
     note: str
 
 
@@ -83,6 +93,27 @@ def get_witnessed(tx: Transaction, site: str) -> Witnessed | None:
 
 def put_witnessed(tx: Transaction, site: str, seen: Witnessed) -> None:
     set_meta(tx, _witnessed_key(site), json.dumps(asdict(seen)))
+
+
+def put_cosigned(tx: Transaction, site: str, cosigned: Cosigned) -> None:
+    set_meta(tx, COSIGNED_KEY + site, json.dumps(asdict(cosigned)))
+
+
+def get_cosigned(tx: Transaction, site: str) -> Cosigned | None:
+    """The newest head of a site's ledger that this side co-signed."""
+    text = get_meta(tx, COSIGNED_KEY + site)
+    if text is None:
+        return None
+    try:
+        return Cosigned(**json.loads(text))
+    except (ValueError, TypeError):
+        raise StateError(f"what was co-signed of the ledger of site {site} is damaged in the state") from None
+
+
+def list_cosigned(tx: Transaction, sites: Iterable[str]) -> tuple[bytes, ...]:
+    """The newest co-signed notes of `sites`."""
+    found = (get_cosigned(tx, site) for site in sites)
+    return tuple(item.note.encode() for item in found if item is not None)
 
 
 def _confirmed_key(channel_id: str, epoch: int, site: str) -> str:

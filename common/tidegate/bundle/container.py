@@ -30,6 +30,7 @@ class BundleFile:
         self.header = header
         self.preamble = preamble
         self._fd = fd
+        self._cover: bytes | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -57,7 +58,12 @@ class BundleFile:
     @property
     def part_lengths(self) -> tuple[int, int, int]:
         cover, head, chunks = self.header.parts
-        return (cover.length, head.length, chunks.length)
+        return (cover.length if self._cover is None else len(self._cover), head.length, chunks.length)
+
+    def with_cover(self, cover: bytes) -> Self:
+        """This bundle under another cover, which must carry its signatures; the file stays as it is."""
+        self._cover = cover
+        return self
 
     @property
     def manifest_length(self) -> int:
@@ -69,15 +75,21 @@ class BundleFile:
 
     def read_into(self, part: int, offset: int, view: memoryview) -> None:
         """Fill `view` with the bytes of `part` from `offset`; the range must lie within the part."""
+        length = self.part_lengths[part]
+        if not 0 <= offset <= offset + len(view) <= length:
+            raise ValueError(f"part {part} has {length} bytes, asked for {offset}+{len(view)}")
+        if part == COVER and self._cover is not None:
+            view[:] = self._cover[offset : offset + len(view)]
+            return
         extent = self.header.parts[part]
-        if not 0 <= offset <= offset + len(view) <= extent.length:
-            raise ValueError(f"part {part} has {extent.length} bytes, asked for {offset}+{len(view)}")
         _read_into(self._fd, extent.offset + offset, view)
 
     def read_part(self, part: int) -> bytes:
         """The whole of part 0 or 1; part 2 is read in pieces with `read_into`."""
         if part == CHUNKS:
             raise ValueError("part 2 is read in pieces")
+        if part == COVER and self._cover is not None:
+            return self._cover
         return _read(self._fd, self.header.parts[part])
 
     def manifest_bytes(self) -> bytes:

@@ -12,13 +12,16 @@ from tidegate.state.meta import delete_meta
 FOLDER = "sites"
 #: in the state's meta, before the site's name: the newest head of its ledger that a slip showed
 WITNESSED_KEY = "slip.witnessed."
+#: likewise: the newest one that this side co-signed
+COSIGNED_KEY = "slip.cosigned."
 _ENDING = ".vkey"
 _MAX_BYTES = 1024
 
 
 def forget_witnessed(tx: Transaction, site: str) -> None:
-    """Forget the head of a site's ledger: whoever pins its key again has spoken with the site."""
+    """Forget the heads of a site's ledger: whoever pins its key again has spoken with the site."""
     delete_meta(tx, WITNESSED_KEY + site)
+    delete_meta(tx, COSIGNED_KEY + site)
 
 
 class SiteKeys:
