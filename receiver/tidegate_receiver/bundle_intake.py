@@ -67,6 +67,8 @@ class ReceiveOptions:
     dry_run: bool = False
     progress: ProgressCallback | None = None
     save_seconds: float = SAVE_SECONDS
+    #: carve from the device or image, past its file system
+    damaged: bool = False
 
 
 def take_bundle(

@@ -10,12 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidegate.carrier.found import FoundVolume, MediumContents
-from tidegate.carrier.medium import find_volumes
-from tidegate.carrier.reader import VolumeReader
 from tidegate.carrier.volume import RUNS_MAX
 from tidegate.errors import LimitError, MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
-from tidegate.media.plugged import medium_for_ledger
 from tidegate.media.register import alarm_entry
 from tidegate.media.sighting import Sighting
 from tidegate.text import printable
@@ -23,6 +20,7 @@ from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
 from tidegate_receiver.copies import Copy
+from tidegate_receiver.looks import Look, look_into
 from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
 from tidegate_receiver.records import read_known_time
@@ -81,19 +79,30 @@ class _Gathered:
 
 def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOptions) -> MediumReport:
     gathered = _Gathered()
-    for folder in folders:
-        _gather(workspace, folder, options, gathered)
-    outcomes = gathered.outcomes
-    for volumes in _in_order(gathered.bundles):
-        medium = gathered.media[volumes[0].verified.announcement.bundle_id]
-        outcomes.append(take_bundle(workspace, volumes, medium, options))
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            _gather(workspace, folder, options, gathered, _look_at(workspace, folder, options, stack))
+        outcomes = gathered.outcomes
+        for volumes in _in_order(gathered.bundles):
+            medium = gathered.media[volumes[0].verified.announcement.bundle_id]
+            outcomes.append(take_bundle(workspace, volumes, medium, options))
     return MediumReport(tuple(outcomes), gathered.strangers, gathered.damaged, gathered.unlisted, gathered.notes)
 
 
-def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathered: _Gathered) -> None:
-    """Look through one medium, and add what its verified volumes hold."""
-    contents = find_volumes(folder)
-    seen = _sight(workspace, contents, medium_for_ledger(folder), options)
+def _look_at(workspace: Workspace, place: Path, options: ReceiveOptions, stack: contextlib.ExitStack) -> Look:
+    """Look through the files of a medium, or past them; what must stay open does so until `stack` ends."""
+    if not options.damaged:
+        return look_into(place)
+    from tidegate_receiver.carving import look_without_files
+
+    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
+    return look_without_files(place, chains, stack, options.progress)
+
+
+def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathered: _Gathered, look: Look) -> None:
+    """Add what the verified volumes of one medium hold."""
+    contents = look.contents
+    seen = _sight(workspace, contents, look.medium, options)
     medium = seen.facts
     if not options.dry_run:
         _record_medium(workspace, seen, contents)
@@ -107,7 +116,7 @@ def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathere
         try:
             _check_work(room)
             verified = _verify_volume(workspace, found, chains, medium, options)
-            reader = VolumeReader(found, verified.announcement)
+            reader = look.open_reader(found, verified.announcement)
             copies = bundles.setdefault(verified.announcement.bundle_id, [])
             room -= reader.layout.run_count
             _check_work(room, verified.announcement.name, len(copies))

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES
@@ -22,6 +21,7 @@ from tidegate.carrier.found import FoundFile, FoundVolume
 from tidegate.carrier.parts import is_mendable
 from tidegate.carrier.positional import MEDIUM_GONE, aligned_memory, open_regular, read_views
 from tidegate.carrier.records import expected_entries, index_of, match_records
+from tidegate.carrier.run_slots import has_sources, is_source, mark_present, present_records, target_views
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.errors import MediumLostError
@@ -151,11 +151,11 @@ class VolumeReader:
             self._read_runs(runs, buffer)
             return
         # Sources stand before repairs in record order, so the runs with a source are the first ones.
-        has_source = [bool(_is_source(run, buffer).any()) for run in runs]
+        has_source = [bool(is_source(run, buffer).any()) for run in runs]
         needed = sum(has_source)
         if sources:
             self._read_runs(runs[:needed], buffer)
-        if not sources or not all(_has_sources(run, buffer) for run in runs[:needed]):
+        if not sources or not all(has_sources(run, buffer) for run in runs[:needed]):
             self._read_runs(runs[needed:], buffer)
 
     def _read_runs(self, runs: tuple[Run, ...], buffer: GroupBuffer) -> None:
@@ -192,7 +192,7 @@ class VolumeReader:
         views: list[memoryview] = []
         for run, block in zip(runs, blocks[:-1], strict=True):
             views.append(block)
-            views += _target_views(run, buffer)
+            views += target_views(run, buffer)
         views.append(blocks[-1])
         outcome = read_views(fd, views, runs[0].offset)
         self.stats.read_errors += outcome.errors
@@ -212,10 +212,10 @@ class VolumeReader:
                 elif side == "after":  # the one behind is counted with the next run
                     stats.index_blocks_damaged += 1
             filled = np.array(batch.filled[at + 1 : behind], np.bool_)
-            wanted = filled & ~_present_records(run, buffer)
+            wanted = filled & ~present_records(run, buffer)
             slots = batch.views[at + 1 : behind]
             good = match_records(expected_entries(run, buffer.geometry), listed, slots, wanted)
-            _mark_present(run, buffer, good)
+            mark_present(run, buffer, good)
             stats.records_read += int(filled.sum())
             stats.records_unread += int((~filled).sum())
             stats.records_damaged += int((wanted & ~good).sum())
@@ -243,39 +243,3 @@ def _is_readable(file: FoundFile) -> bool:
             if error.errno not in MEDIUM_GONE:
                 return True
     return False
-
-
-def _target_views(run: Run, buffer: GroupBuffer) -> list[memoryview]:
-    """Where the records of `run` are read to: their slots, or past what is present already and must stay."""
-    slots = run.slots(buffer)
-    present = _present_records(run, buffer)
-    if not present.any():
-        return list(slots)
-    scratch = aligned_memory(run.symbol_size)
-    return [scratch if there else slot for slot, there in zip(slots, present.tolist(), strict=True)]
-
-
-def _places(run: Run, buffer: GroupBuffer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = run.order(buffer.geometry)
-    return order[:, 0], order[:, 1]
-
-
-def _present_records(run: Run, buffer: GroupBuffer) -> NDArray[np.bool_]:
-    present: NDArray[np.bool_] = buffer.present[_places(run, buffer)]
-    return present
-
-
-def _mark_present(run: Run, buffer: GroupBuffer, good: NDArray[np.bool_]) -> None:
-    positions, symbols = _places(run, buffer)
-    buffer.present[positions[good], symbols[good]] = True
-
-
-def _is_source(run: Run, buffer: GroupBuffer) -> NDArray[np.bool_]:
-    positions, symbols = _places(run, buffer)
-    is_source: NDArray[np.bool_] = symbols < np.asarray(buffer.source_counts)[positions]
-    return is_source
-
-
-def _has_sources(run: Run, buffer: GroupBuffer) -> bool:
-    """Whether every source symbol of `run` is present."""
-    return bool(_present_records(run, buffer)[_is_source(run, buffer)].all())

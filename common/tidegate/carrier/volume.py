@@ -177,6 +177,10 @@ class VolumeLayout:
         offset = self.opening_bytes + int(start)
         return Run(number, part, group, first_record, count, size, file.number, offset, self._part_stripe(part))
 
+    def section_of_run(self, run: int) -> int:
+        """The section in which a run lies."""
+        return int(np.searchsorted(self._first_runs, run, side="right")) - 1
+
     def section_group(self, section: int) -> tuple[int, int]:
         """(part, group) of a section."""
         for part, first, end in self.announcement.spans:

@@ -6,6 +6,7 @@ come from sysfs; they are what the device says of itself and prove nothing, but 
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,24 @@ def describe_medium(
         serial=facts.get("serial", ""),
         label=_label(mount.source, dev),
         capacity_bytes=capacity,
+    )
+
+
+def describe_raw_medium(shown: Path, path: Path, size: int, sysfs: Path = Path("/sys")) -> "Medium":
+    """A device or image that is read past its file system, as an entry of the ledger takes it. Never raises."""
+    from tidegate.ledger.entries import Medium
+
+    facts: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if stat.S_ISBLK(status.st_mode):
+            facts = _device_facts(f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}", sysfs)
+    return Medium(
+        vendor=facts.get("vendor"),
+        product=facts.get("product"),
+        serial=facts.get("serial"),
+        capacity=size or None,
+        path=printable(str(shown), FACT_MAX_BYTES),
     )
 
 

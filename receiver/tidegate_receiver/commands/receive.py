@@ -7,7 +7,7 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import TidegateError
+from tidegate.errors import TidegateError, UsageError
 from tidegate.report import Report, counted, print_error
 from tidegate.units import format_bytes, format_duration
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
@@ -18,24 +18,33 @@ if TYPE_CHECKING:
 
 @click.command("receive", short_help="Read, repair, verify and quarantine what a medium holds.")
 @click.argument("media", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--damaged", is_flag=True, help="The file system is broken: find what is ours on the device or in an image of it."
+)
 @shared_options(writes=True)
-def command(invocation: Invocation, media: tuple[Path, ...]) -> int:
+def command(invocation: Invocation, media: tuple[Path, ...], *, damaged: bool) -> int:
     """Receive every bundle of the media at PATH; without PATH of the one that is plugged in. Twice is harmless, and
     a second copy fills what a first one lacks. Sticks of a set come one after another, or named together."""
     from tidegate.media.plugged import choose_medium
 
     workspace = invocation.workspace(Role.HIGH)
+    if damaged:
+        if not media:
+            raise UsageError("--damaged: which medium? name its device, an image of it, or where it is mounted")
+        return receive_and_load(invocation.report, workspace, *media, dry_run=invocation.dry_run, damaged=True)
     folders = workspace.settings.media_folders
     places = tuple(dict.fromkeys(choose_medium(medium, folders) for medium in media or (None,)))
     return receive_and_load(invocation.report, workspace, *places, dry_run=invocation.dry_run)
 
 
-def receive_and_load(report: Report, workspace: "Workspace", *places: Path, dry_run: bool) -> int:
+def receive_and_load(
+    report: Report, workspace: "Workspace", *places: Path, dry_run: bool, damaged: bool = False
+) -> int:
     """Receive from `places`, load what an automatic channel brought, and tell; the exit code of the worst."""
     from tidegate_receiver.intake import ReceiveOptions, receive_media
 
     with report.progress() as progress:
-        found = receive_media(workspace, places, ReceiveOptions(dry_run=dry_run, progress=progress))
+        found = receive_media(workspace, places, ReceiveOptions(dry_run=dry_run, progress=progress, damaged=damaged))
     if dry_run:
         return show_medium(report, found)
     loaded, failures = load_automatically(workspace, found)

@@ -1,0 +1,308 @@
+"""Find what is ours on a medium whose file system is broken: a walk over its bytes, by magic and digest alone.
+
+    every 512 bytes: a magic? ─► label: preamble, announcement ─► index block: where a run lies
+                              └► the next index block where the layout puts it? then on from there, else byte by byte
+
+Only *where* index blocks lie is remembered, by volume; records are read, and their digests compared, when their group
+is (`carved_reader`). An announcement is shown to the `Judge` before anything but a small, fixed store is spent on it.
+Where index blocks follow each other as the layout says, what lies between is not read: a walk over files that are whole
+takes a thousandth of the time that reading the medium takes. Format: docs/format/media.md, "Carving".
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tidegate.bundle.header import align
+from tidegate.carrier.announcement import Announcement, AnnouncementFrame, parse_announcement, read_announcement_frame
+from tidegate.carrier.blocks import (
+    BLOCK_BYTES,
+    INDEX_MAGIC,
+    LABEL_MAGIC,
+    IndexBlock,
+    Label,
+    Place,
+    parse_index,
+    parse_label,
+    preamble_digest,
+)
+from tidegate.carrier.positional import aligned_memory
+from tidegate.carrier.raw_medium import RawMedium
+from tidegate.errors import CarrierFormatError, MediaError, RefusedError
+from tidegate.units import MIB
+
+#: clusters of file systems begin at multiples of it, whatever their size
+SECTOR_BYTES = 512
+PIECE_BYTES = 8 * MIB
+#: believed volumes of one medium
+VOLUMES_MAX = 4096
+#: index blocks of all believed volumes: twice what the runs of a medium may be (2^20), 12 bytes each
+BLOCKS_MAX = 2**21
+#: announcements that nothing vouches for yet, and index blocks remembered for them: the root may stand behind them
+WAITING_VOLUMES_MAX = 256
+WAITING_BLOCKS_MAX = 65_536
+#: signatures looked at; identical announcements count once
+JUDGEMENTS_MAX = 20_000
+#: roots' chains that lead on a pinned one, 64 KiB each, and how many are looked at
+PREAMBLES_MAX = 64
+PREAMBLES_TRIED_MAX = 1024
+
+Progress = Callable[[int, int], None]
+
+
+class Judge(Protocol):
+    """Who knows the pinned roots. Both answers may be wrong only towards less: everything is verified again."""
+
+    def believes(self, frame: AnnouncementFrame) -> bool:
+        """Whether a carrier key of a known root signed this announcement."""
+
+    def learn(self, preamble: bytes) -> bool:
+        """Take in a chain of roots; whether it is one of a known channel."""
+
+
+@dataclass(slots=True)
+class CarvedVolume:
+    """One volume by what was found of it. `runs` and `offsets` are parallel: the index block of a run, and where."""
+
+    frame: AnnouncementFrame
+    preamble_length: int
+    is_believed: bool
+    announcement: Announcement | None = None
+    preamble: bytes | None = None
+    runs: "array[int]" = field(default_factory=lambda: array("I"))
+    offsets: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    def note(self, run: int, offset: int) -> None:
+        self.runs.append(run)
+        self.offsets.append(offset)
+
+
+@dataclass(slots=True)
+class CarvingStats:
+    """What the walk met. `unlisted` counts blocks beyond a limit."""
+
+    bytes_read: int = 0
+    bytes_skipped: int = 0
+    index_blocks: int = 0
+    blocks_damaged: int = 0
+    unlisted: int = 0
+
+
+class Carving:
+    """One walk over a medium; `run` is called once, and `volumes` holds what it found."""
+
+    def __init__(self, medium: RawMedium, judge: Judge, progress: Progress | None = None) -> None:
+        self.medium = medium
+        self.judge = judge
+        self.stats = CarvingStats()
+        self.phases: set[int] = set()
+        self._progress = progress
+        self._believed: dict[tuple[bytes, int], CarvedVolume] = {}
+        self._waiting: dict[tuple[bytes, int], CarvedVolume] = {}
+        self._preambles: dict[bytes, bytes] = {}
+        self._preambles_tried: set[bytes] = set()
+        self._judgements = 0
+        self._blocks = self._waiting_blocks = 0
+        self._memory = aligned_memory(PIECE_BYTES)
+
+    @property
+    def volumes(self) -> tuple[CarvedVolume, ...]:
+        """Believed volumes first, in the order in which they were found; then those that nothing vouches for."""
+        return (*self._believed.values(), *self._waiting.values())
+
+    def run(self) -> None:
+        """Raises MediumLostError where the medium goes away; damage raises nothing."""
+        at = 0
+        while at < self.medium.size:
+            at = self._walk_piece(at)
+            if self._progress:
+                self._progress(min(at, self.medium.size), self.medium.size)
+        self._judge_again()
+        for volume in self.volumes:
+            volume.preamble = self._preamble_of(volume)
+
+    # --- the walk -----------------------------------------------------------------------------
+
+    def _walk_piece(self, start: int) -> int:
+        """Look through one piece; where to go on."""
+        length = min(PIECE_BYTES, self.medium.size - start)
+        view = self._memory[:length]
+        skip_to = start
+        for good_start, good_end in self.medium.read_piece(view, start):
+            self.stats.bytes_read += good_end - good_start
+            for offset in _magic_offsets(view[good_start:good_end], start + good_start):
+                if offset < skip_to:
+                    continue
+                block = self._block(view, start, good_end, offset)
+                if block is not None:
+                    skip_to = max(skip_to, self._take_block(block, offset))
+        end = start + length
+        self.stats.bytes_skipped += max(0, skip_to - end)
+        return max(end, skip_to)
+
+    def _block(self, view: memoryview, start: int, good_end: int, offset: int) -> bytes | None:
+        at = offset - start
+        if at + BLOCK_BYTES <= good_end:
+            return bytes(view[at : at + BLOCK_BYTES])
+        return self.medium.read_block(offset)
+
+    def _take_block(self, block: bytes, offset: int) -> int:
+        """Take in what may be a label or an index block; the offset up to which nothing need be looked at."""
+        try:
+            if block[:4] == LABEL_MAGIC:
+                self._take_label(parse_label(block), offset)
+                return offset + BLOCK_BYTES
+            index = parse_index(block)
+        except CarrierFormatError:
+            self.stats.blocks_damaged += 1
+            return offset
+        return self._follow(index, offset)
+
+    def _follow(self, index: IndexBlock, offset: int) -> int:
+        """Note an index block, and those that stand behind it where the layout puts them."""
+        volume = self._take_index(index, offset)
+        while volume is not None and volume.announcement is not None and len(index.after):
+            part = int(index.after["part"][0])
+            if part >= len(volume.announcement.parts):
+                break
+            behind = offset + BLOCK_BYTES + len(index.after) * volume.announcement.parts[part].symbol_size
+            following = self._index_at(behind)
+            if following is None or not _follows(following, index):
+                break
+            index, offset = following, behind
+            if self._take_index(index, offset) is not volume:
+                break
+        return offset + BLOCK_BYTES
+
+    def _index_at(self, offset: int) -> IndexBlock | None:
+        data = self.medium.read_block(offset)
+        if data is None or data[:4] != INDEX_MAGIC:
+            return None
+        try:
+            return parse_index(data)
+        except CarrierFormatError:
+            return None
+
+    # --- labels and index blocks --------------------------------------------------------------
+
+    def _take_index(self, index: IndexBlock, offset: int) -> CarvedVolume | None:
+        """The believed volume that an index block belongs to, which then knows of it; None for any other."""
+        self.stats.index_blocks += 1
+        if not index.before.size:  # the first of its file: the preamble stands before it
+            self._try_preamble(offset - align(index.preamble_length), index.preamble_length, None)
+        volume = self._volume_of(index.announcement, index.tag, index.preamble_length)
+        if volume is None:
+            return None
+        if not volume.is_believed:
+            if self._waiting_blocks < WAITING_BLOCKS_MAX:
+                self._waiting_blocks += 1
+                volume.note(index.run, offset)
+            return None
+        if self._blocks >= BLOCKS_MAX:
+            self.stats.unlisted += 1
+            return None
+        self._blocks += 1
+        self.phases.add(offset % BLOCK_BYTES)
+        volume.note(index.run, offset)
+        return volume
+
+    def _take_label(self, label: Label, offset: int) -> None:
+        length = label.preamble_length
+        place = offset + BLOCK_BYTES if label.place == Place.OPENING else offset - align(length)
+        self._try_preamble(place, length, label.preamble_digest)
+        self._volume_of(label.announcement, label.tag, length)
+
+    def _try_preamble(self, offset: int, length: int, digest: bytes | None) -> None:
+        """Show the judge a chain of roots once. Its length was limited where it was parsed (M-12)."""
+        if not length or digest in self._preambles_tried or len(self._preambles) >= PREAMBLES_MAX:
+            return
+        data = self.medium.read_block(offset, length)
+        if data is None:
+            return
+        found = preamble_digest(data)
+        if found in self._preambles_tried or digest not in (None, found):
+            return
+        if len(self._preambles_tried) >= PREAMBLES_TRIED_MAX:
+            self.stats.unlisted += 1
+            return
+        self._preambles_tried.add(found)
+        if self.judge.learn(data):
+            self._preambles[found] = data
+            self._judge_again()
+
+    def _volume_of(self, announcement: bytes, tag: bytes, preamble_length: int) -> CarvedVolume | None:
+        key = (tag, preamble_length)
+        known = self._believed.get(key) or self._waiting.get(key)
+        if known is not None:
+            return known
+        try:
+            frame = read_announcement_frame(announcement)
+        except CarrierFormatError:
+            return None
+        if frame.tag != tag:
+            return None
+        volume = CarvedVolume(frame, preamble_length, self._is_believed(frame))
+        room = VOLUMES_MAX - len(self._believed) if volume.is_believed else WAITING_VOLUMES_MAX - len(self._waiting)
+        if room <= 0:
+            self.stats.unlisted += 1
+            return None
+        if volume.is_believed:
+            self._believe(key, volume)
+        else:
+            self._waiting[key] = volume
+        return volume
+
+    def _is_believed(self, frame: AnnouncementFrame) -> bool:
+        if any(key[0] == frame.tag for key in self._believed):
+            return True  # the same announcement beside a preamble of another length
+        self._judgements += 1
+        return self._judgements <= JUDGEMENTS_MAX and self.judge.believes(frame)
+
+    def _believe(self, key: tuple[bytes, int], volume: CarvedVolume) -> None:
+        volume.is_believed = True
+        self._believed[key] = volume
+        try:
+            volume.announcement = parse_announcement(volume.frame)
+        except (RefusedError, MediaError):  # said again, and louder, by whoever verifies the volume
+            volume.announcement = None
+
+    def _judge_again(self) -> None:
+        """A root that was just found may vouch for announcements that stood before it."""
+        for key, volume in tuple(self._waiting.items()):
+            if len(self._believed) < VOLUMES_MAX and self.judge.believes(volume.frame):
+                self._blocks += len(volume.runs)
+                self._waiting_blocks -= len(volume.runs)
+                self.phases |= {offset % BLOCK_BYTES for offset in volume.offsets}
+                self._believe(key, self._waiting.pop(key))
+
+    def _preamble_of(self, volume: CarvedVolume) -> bytes | None:
+        """The longest chain of the volume's length that was found; with none the stored roots count."""
+        return next((data for data in self._preambles.values() if len(data) == volume.preamble_length), None)
+
+
+def _follows(following: IndexBlock, index: IndexBlock) -> bool:
+    return (following.tag, following.run, following.file_number, following.preamble_length) == (
+        index.tag,
+        index.run + 1,
+        index.file_number,
+        index.preamble_length,
+    )
+
+
+def _magic_offsets(view: memoryview, start: int) -> Iterator[int]:
+    """The offsets, on the medium, of sectors in `view` that begin with one of our magics. `start` is where it lies."""
+    lead = -start % SECTOR_BYTES
+    usable = (len(view) - lead) // SECTOR_BYTES * SECTOR_BYTES
+    if usable <= 0:
+        return
+    firsts = np.frombuffer(view, "<u4", usable // 4, lead)[:: SECTOR_BYTES // 4]
+    hits = np.flatnonzero((firsts == _LABEL_WORD) | (firsts == _INDEX_WORD))
+    for hit in hits.tolist():
+        yield start + lead + hit * SECTOR_BYTES
+
+
+_LABEL_WORD = int.from_bytes(LABEL_MAGIC, "little")
+_INDEX_WORD = int.from_bytes(INDEX_MAGIC, "little")
