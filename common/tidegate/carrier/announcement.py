@@ -31,6 +31,8 @@ TAG_BYTES = 8
 COVER, HEAD, CHUNKS = 0, 1, 2
 PART_NAMES = ("cover", "head", "chunks")
 SYMBOL_ALIGNMENT = 4096  # bytes, on media: slots can be read and written with O_DIRECT
+STREAM_SYMBOL_MAX_BYTES = 65472  # with its header of 32 bytes it fits into a datagram
+STREAM_GROUPS_MAX = 2**20
 FILE_MIN_BYTES = 256 * KIB
 FILE_MAX_BYTES = 4 * GIB - 64 * KIB  # FAT32 ends at 4 GiB - 1
 SPANS_MAX = 24
@@ -155,6 +157,7 @@ def _parse_payload(payload: bytes) -> Announcement:
         raise CarrierFormatError(f"{error.message} (M-13)") from None
     _check_lengths(announcement)
     _check_media(announcement)
+    _check_stream(announcement)
     _check_spans(announcement)
     _check_stripes(announcement)
     return announcement
@@ -192,6 +195,23 @@ def _check_media(announcement: Announcement) -> None:
         if geometry.symbol_size % SYMBOL_ALIGNMENT:
             raise CarrierFormatError(
                 f"announcement: {PART_NAMES[part]}: symbol_size {geometry.symbol_size} is no multiple of 4096 (M-6)"
+            )
+
+
+def _check_stream(announcement: Announcement) -> None:
+    """S-7 and S-12: a symbol and its header fit into a datagram, and not more groups than a reader keeps account of."""
+    if announcement.carrier != "stream":
+        return
+    for part, geometry in enumerate(announcement.parts):
+        if geometry.symbol_size > STREAM_SYMBOL_MAX_BYTES:
+            raise CarrierFormatError(
+                f"announcement: {PART_NAMES[part]}: symbol_size {geometry.symbol_size},"
+                f" the limit of a stream is {STREAM_SYMBOL_MAX_BYTES} (S-7)"
+            )
+        if geometry.group_count > STREAM_GROUPS_MAX:
+            raise CarrierFormatError(
+                f"announcement: {PART_NAMES[part]} of {geometry.group_count} groups,"
+                f" the limit of a stream is {STREAM_GROUPS_MAX} (S-12)"
             )
 
 

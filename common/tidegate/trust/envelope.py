@@ -21,6 +21,7 @@ from tidegate.units import KIB
 
 MANIFEST_TYPE = "application/vnd.tidegate.manifest.v1+json"
 ANNOUNCEMENT_TYPE = "application/vnd.tidegate.announcement.v1+json"
+HEARTBEAT_TYPE = "application/vnd.tidegate.heartbeat.v1+json"
 ROOT_TYPE = "application/vnd.tidegate.root.v1+json"
 
 DETACHED_MAX_BYTES = 64 * KIB
