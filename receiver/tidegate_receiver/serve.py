@@ -1,8 +1,9 @@
-"""Serve a stage as a read-only registry, for hosts that have none.
+"""Serve a stage as a read-only registry and chart repository, for hosts that have none.
 
-Three parts: `serve_catalog` knows what the stage's index reaches, `serve_api` answers by the OCI distribution
-specification, and this module runs the two in a cheroot server with a pool of threads. Blobs leave the
-kernel by sendfile, so memory does not grow with their size. Why these libraries: docs/decisions/0009.
+Parts: `serve_catalog` knows what the stage's index reaches, `serve_api` answers by the OCI distribution specification,
+`serve_charts` as Helm asks, `serve_page` for people, and this module runs them in a cheroot server with a pool of
+threads, with TLS where it is asked for. Blobs leave the kernel by sendfile, so memory does not grow with their size.
+Why these libraries: docs/decisions/0009.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -86,10 +88,43 @@ class SendfileGateway(wsgi.Gateway_10):
             self.req.conn.socket.sendfile(body.file, body.offset, body.length)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the certificate with those that lead to its authority, and its private key."""
+
+    certificate: Path
+    key: Path
+
+
+def _ssl_adapter(files: TlsFiles) -> Any:
+    """Raises HostError for files that are no certificate and key that belong together."""
+    import ssl
+
+    from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+    try:
+        adapter = BuiltinSSLAdapter(str(files.certificate), str(files.key))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise HostError(
+            f"serve: certificate {files.certificate} with key {files.key}: {reason}",
+            hint="both are PEM files; the key has no passphrase, and belongs to the first certificate",
+        ) from None
+    adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return adapter
+
+
 class StageServer:
     """A running server over one stage folder; use it in a `with` block."""
 
-    def __init__(self, folder: Path, host: str = DEFAULT_ADDRESS[0], port: int = DEFAULT_ADDRESS[1]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        host: str = DEFAULT_ADDRESS[0],
+        port: int = DEFAULT_ADDRESS[1],
+        *,
+        tls: TlsFiles | None = None,
+    ) -> None:
         app = RegistryApp(StageCatalog(folder))
         self._server = wsgi.Server(
             (host, port), app, numthreads=_THREADS, server_name="tidegate", request_queue_size=64
@@ -101,6 +136,9 @@ class StageServer:
         self._server.max_request_body_size = _BODY_MAX_BYTES
         self._server.keep_alive_conn_limit = 4 * _THREADS
         self._server.shutdown_timeout = 2
+        if tls is not None:
+            self._server.ssl_adapter = _ssl_adapter(tls)
+        self.scheme = "http" if tls is None else "https"
         self._thread: threading.Thread | None = None
 
     @property
@@ -132,13 +170,19 @@ class StageServer:
         self.stop()
 
 
-def serve(folder: Path, address: tuple[str, int] = DEFAULT_ADDRESS, *, ready: Callable[[str], Any] = print) -> None:
+def serve(
+    folder: Path,
+    address: tuple[str, int] = DEFAULT_ADDRESS,
+    *,
+    ready: Callable[[str], Any] = print,
+    tls: TlsFiles | None = None,
+) -> None:
     """Serve the stage in `folder` until SIGTERM or ctrl-C; calls `ready` with the address once it listens.
 
     Raises StageUnknownError where `folder` is no stage, HostError where the address is taken. Main thread only.
     """
     ended = threading.Event()
-    with _ending(ended), StageServer(folder, *address) as server:
+    with _ending(ended), StageServer(folder, *address, tls=tls) as server:
         ready(server.address)
         ended.wait()
 

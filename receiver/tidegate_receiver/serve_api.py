@@ -34,6 +34,7 @@ _PIECE = 256 * KIB
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}\Z")
 _DIGEST = re.compile(DIGEST)
+_HOST = re.compile(r"(?:[a-zA-Z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class CatalogSource(Protocol):
@@ -93,6 +94,9 @@ def _rule(path: str, endpoint: str) -> Rule:
 
 ROUTES = Map(
     [
+        _rule("/", "page"),
+        _rule("/index.yaml", "chart_index"),
+        _rule("/charts/<path:path>", "chart"),
         _rule("/v2/", "base"),
         _rule("/v2", "base"),
         _rule("/v2/_catalog", "catalog"),
@@ -113,6 +117,9 @@ class RegistryApp:
     def __init__(self, source: CatalogSource) -> None:
         self._source = source
         self._endpoints: dict[str, Callable[..., Response]] = {
+            "page": self._page,
+            "chart_index": self._chart_index,
+            "chart": self._chart,
             "base": self._base,
             "catalog": self._catalog,
             "tags": self._tags,
@@ -143,6 +150,30 @@ class RegistryApp:
         except HTTPException:
             raise ApiError(404, "NAME_UNKNOWN", f"no such place: {request.path}") from None
         return self._endpoints[endpoint](request, **values)
+
+    def _page(self, request: Request) -> Response:
+        """For people; `serve_page`."""
+        from tidegate_receiver.serve_page import SECURITY, page
+
+        host = request.host if _HOST.fullmatch(request.host) else "this-host"
+        text = page(self._source.catalog(), host, request.scheme)
+        headers = {"Content-Security-Policy": SECURITY, "X-Content-Type-Options": "nosniff"}
+        return Response(text, headers=headers, content_type="text/html; charset=utf-8")
+
+    def _chart_index(self, request: Request) -> Response:
+        """For ``helm repo add``; `serve_charts`."""
+        del request
+        from tidegate_receiver.serve_charts import chart_index
+
+        return Response(chart_index(self._source.catalog()), content_type="application/yaml")
+
+    def _chart(self, request: Request, path: str) -> Response:
+        from tidegate_receiver.serve_charts import find_chart
+
+        blob = find_chart(self._source.catalog(), path)
+        if blob is None:
+            raise ApiError(404, "NAME_UNKNOWN", f"no chart {path}")
+        return self._bytes(request, blob.digest, blob.size, BLOB_TYPE)
 
     def _base(self, request: Request) -> Response:
         del request

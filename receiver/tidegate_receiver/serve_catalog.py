@@ -8,12 +8,14 @@ index: docs/format/content.md, "Names".
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import msgspec
 
+from tidegate.charts.artifact import ChartBlobs, chart_blobs
+from tidegate.charts.metadata import METADATA_MAX_BYTES, ChartMetadata, parse_metadata
 from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
@@ -26,6 +28,14 @@ _LOG = logging.getLogger("tidegate.serve")
 
 
 @dataclass(frozen=True, slots=True)
+class StagedChart:
+    """A Helm chart among the artifacts: its metadata, and its parts."""
+
+    metadata: ChartMetadata
+    blobs: ChartBlobs
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """One repository: what its own places reach, and nothing else of the stage."""
 
@@ -33,6 +43,9 @@ class Repository:
     manifests: dict[str, Descriptor]
     blobs: dict[str, int]  # digest to size; manifests are among them
     referrers: dict[str, tuple[Descriptor, ...]]  # digest of the subject to what refers to it
+    charts: tuple[StagedChart, ...] = ()
+    #: bytes that each tag reaches
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,8 @@ class Catalog:
 
     repositories: dict[str, Repository]
     damaged: tuple[str, ...] = ()
+    #: when the stage's index was last written, in seconds since 1970
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ class _Artifact:
 
     blobs: tuple[Descriptor, ...]
     referring: tuple[tuple[str, Descriptor], ...]
+    chart: StagedChart | None = None
 
 
 _ArtifactKey = tuple[str, str]  # digest of the root, chosen platforms
@@ -118,18 +134,40 @@ class StageCatalog:
             name, tag = split_place(place)
             places.setdefault(name, []).append((tag, root, artifact))
         self._artifacts = artifacts
-        return Catalog({name: _repository(items) for name, items in places.items()}, tuple(damaged))
+        repositories = {name: _repository(items) for name, items in places.items()}
+        return Catalog(repositories, tuple(damaged), self._changed())
+
+    def _changed(self) -> int:
+        try:
+            return int((self._layout.folder / "index.json").stat().st_mtime)
+        except OSError:
+            return 0
 
 
 def _read_artifact(layout: Depot, root: Descriptor) -> _Artifact:
     referring: list[tuple[str, Descriptor]] = []
+    parts: list[ChartBlobs] = []
 
     def visit(descriptor: Descriptor, manifest: Manifest, data: bytes) -> None:
         subject = _subject_of(data)
         if subject:
             referring.append((subject, _as_referrer(descriptor, manifest)))
+        if descriptor.digest == root.digest and (found := chart_blobs(manifest)) is not None:
+            parts.append(found)
 
-    return _Artifact(walk(layout, root, visit=visit), tuple(referring))
+    blobs = walk(layout, root, visit=visit)
+    return _Artifact(blobs, tuple(referring), _read_chart(layout, parts[0]) if parts else None)
+
+
+def _read_chart(layout: Depot, blobs: ChartBlobs) -> StagedChart | None:
+    """The chart as its config describes it; None, and a line in the log, where that is no chart's."""
+    what = f"chart config {blobs.config.digest}"
+    try:
+        data = layout.read_blob(blobs.config.digest, max_bytes=METADATA_MAX_BYTES)
+        return StagedChart(parse_metadata(data, what), blobs)
+    except TidegateError as error:
+        _LOG.warning("%s: not among the charts: %s", what, error)
+        return None
 
 
 def _repository(items: list[_Item]) -> Repository:
@@ -148,6 +186,8 @@ def _repository(items: list[_Item]) -> Repository:
         manifests=manifests,
         blobs=blobs,
         referrers={subject: tuple(found.values()) for subject, found in referrers.items()},
+        charts=tuple(artifact.chart for _, _, artifact in items if artifact.chart is not None),
+        sizes={tag: sum(blob.size for blob in artifact.blobs) for tag, _, artifact in items},
     )
 
 

@@ -87,7 +87,7 @@ def test_manifest_of_a_type_that_is_not_accepted_is_unknown(client: Client) -> N
         ("/v2/none/tags/list", (404, "NAME_UNKNOWN")),
         ("/v2/app/referrers/x", (400, "DIGEST_INVALID")),
         ("/v2/app/tags/list?n=-1", (400, "PAGINATION_NUMBER_INVALID")),
-        ("/", (404, "NAME_UNKNOWN")),
+        ("/nothing", (404, "NAME_UNKNOWN")),
         ("/v2//app/tags/list", (404, "NAME_UNKNOWN")),
     ],
 )

@@ -1,0 +1,88 @@
+"""Packaged Helm charts made in memory, well-formed and hostile, and a chart repository on a plain HTTP server."""
+
+import gzip
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import yaml
+
+TEMPLATE = b"""apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+    - name: web
+      image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"
+    - name: side
+      image: registry.example/side:3
+"""
+VALUES = b"image: {repository: registry.example/web, tag: '2'}\n"
+
+
+def tgz(members: dict[str, bytes], *, links: dict[str, str] | None = None) -> bytes:
+    """A gzipped tar of `members`, in their order, and symbolic `links`; the same input gives the same bytes."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return gzip.compress(plain.getvalue(), mtime=0)
+
+
+def chart_yaml(name: str, version: str, **fields: object) -> bytes:
+    return yaml.safe_dump(
+        {"apiVersion": "v2", "name": name, "version": version, "appVersion": "1.0", **fields}
+    ).encode()
+
+
+def make_chart(name: str, version: str, *, files: dict[str, bytes] | None = None, **fields: object) -> bytes:
+    """A chart with two images, one of them from its values."""
+    content = {"values.yaml": VALUES, "templates/pod.yaml": TEMPLATE} if files is None else files
+    members = {f"{name}/Chart.yaml": chart_yaml(name, version, **fields)}
+    return tgz(members | {f"{name}/{path}": data for path, data in content.items()})
+
+
+def write_repository(folder: Path, charts: dict[str, bytes], *, digests: bool = True) -> None:
+    """Charts by file name (``app-1.2.3.tgz``) and their index, as `helm repo index` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries: dict[str, list[dict[str, object]]] = {}
+    for file, content in charts.items():
+        (folder / file).write_bytes(content)
+        name, _, version = file.removesuffix(".tgz").partition("-")
+        entry: dict[str, object] = {"apiVersion": "v2", "name": name, "version": version, "urls": [file]}
+        if digests:
+            entry["digest"] = sha256(content).hexdigest()
+        entries.setdefault(name, []).append(entry)
+    (folder / "index.yaml").write_text(json.dumps({"apiVersion": "v1", "entries": entries}))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+
+@contextmanager
+def serving_folder(folder: Path) -> Iterator[str]:
+    """A plain HTTP server over `folder`; gives its address, ``http://127.0.0.1:PORT``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
