@@ -17,9 +17,9 @@ from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UnsafePathError, UsageError
 from tidegate.oci import FILES_TYPE, OCI_LAYER_TAR, TITLE
 from tidegate.registry.reference import check_title
+from tidegate.tars import Member, MemberKind, read_members, stays_inside
 from tidegate.text import printable
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
-from tidegate_receiver.loaders.tars import Member, MemberKind, read_members, stays_inside
 from tidegate_receiver.loaders.tree import WORK_FOLDER, Placed, Tree
 
 IMAGES_FOLDER = "images"

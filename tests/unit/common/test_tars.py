@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from tidegate.errors import FormatError, UnsafePathError
-from tidegate_receiver.loaders.tars import HEADER_MAX_BYTES, Member, MemberKind, read_members, stays_inside
+from tidegate.tars import HEADER_MAX_BYTES, Member, MemberKind, read_members, stays_inside
 
 
 def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import FormatError, UnsafePathError
-from tidegate_receiver.loaders.tars import Member, MemberKind, checked_path, read_members, stays_inside
+from tidegate.tars import Member, MemberKind, checked_path, read_members, stays_inside
 
 NAMES = st.text(st.sampled_from("ab./\0é"), max_size=12)
 TYPES = st.sampled_from([b"0", b"5", b"2", b"1", b"x", b"L", b"g", b"S", b"\0"])

@@ -1,4 +1,4 @@
-"""Read the members of a tar that came in a bundle, without trusting one word of it.
+"""Read the members of a tar that came from a stranger, without trusting one word of it.
 
 `tarfile` decodes the headers. Around it stand the checks that a hostile tar runs into: no header of more than 64 KiB
 is read, reading never goes backwards (a negative size would loop for ever), a path stays below its
