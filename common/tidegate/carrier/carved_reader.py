@@ -1,19 +1,21 @@
 """Take symbols off a volume that was carved: as `reader`, but from wherever its runs were found on the medium.
 
 A run lies behind the index block that lists it, and before the one that lists it again; where these were found, its
-records are looked for. What is not there may lie anywhere: only when a group cannot be mended without it is the whole
-medium searched by digest (`carved_search`). A symbol counts by its digest alone (M-3), never by its place.
+records are looked for. Where the border of a fragment cuts a record in two, its parts are joined. What is still missing
+may lie anywhere: only when a group cannot be mended without it is the whole medium searched by digest
+(`carved_search`). A symbol counts by its digest alone (M-3), never by its place.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import blake3
 import numpy as np
 
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES, RUN_MAX_RECORDS, Entries
 from tidegate.carrier.carved_search import DigestSearch, Numbers
-from tidegate.carrier.carving import CarvedVolume
+from tidegate.carrier.carving import SECTOR_BYTES, CarvedVolume
 from tidegate.carrier.found import FoundFile, FoundVolume
 from tidegate.carrier.parts import is_mendable
 from tidegate.carrier.positional import aligned_memory, read_views
@@ -25,6 +27,8 @@ from tidegate.erasure.buffer import GroupBuffer
 
 #: places of one index block that are looked at: copies, and what a forger adds
 PLACES_MAX = 8
+#: records of one volume that are tried to be joined, some milliseconds each
+JOINS_MAX = 16_384
 
 _Views = tuple[memoryview, ...]
 
@@ -44,6 +48,9 @@ class CarvedReader(VolumeReader):
         self._block_runs = np.frombuffer(carved.runs, np.uint32)[order]
         self._block_offsets = np.frombuffer(carved.offsets, "<u8")[order]
         self._strays: tuple[Numbers, Numbers] = (np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+        #: where the records of the group lie that is being read, by run and place in it
+        self._located: dict[tuple[int, int], int] = {}
+        self._joins_left = JOINS_MAX
         self._search = search
         self._search_number = search.register(self)
 
@@ -93,14 +100,20 @@ class CarvedReader(VolumeReader):
         self, part: int, group: int, buffer: GroupBuffer, *, repairs: bool = True, sources: bool = True
     ) -> None:
         """As `VolumeReader.read_group`; the medium is searched where the group cannot be mended without."""
+        self._located.clear()
         super().read_group(part, group, buffer, repairs=repairs, sources=sources)
-        for section in self.layout.sections(part, group):
-            if is_mendable(buffer):
-                return
-            for run in self.layout.section_runs(section):
-                if not present_records(run, buffer).all():
-                    self._search.look_for(self._search_number, run.number)
-                    self._read_strays(run, buffer)
+        for step in (self._join_cut_records, self._search_records):
+            for section in self.layout.sections(part, group):
+                if is_mendable(buffer):
+                    return
+                for run in self.layout.section_runs(section):
+                    step(run, buffer)
+
+    def _search_records(self, run: Run, buffer: GroupBuffer) -> None:
+        if not present_records(run, buffer).all():
+            self._search.look_for(self._search_number, run.number)
+            self._read_strays(run, buffer)
+            self._join_cut_records(run, buffer)
 
     def _read_runs(self, runs: tuple[Run, ...], buffer: GroupBuffer) -> None:
         with self.medium.reading() as fd, ThreadPoolExecutor(HASH_THREADS, "verify") as pool:
@@ -109,7 +122,7 @@ class CarvedReader(VolumeReader):
                 bases = self._bases(run)
                 if bases:
                     views, filled = self._read_run(fd, run, bases[0], buffer)
-                    checks.append((run, bases, pool.submit(self._check_run, run, views, filled, buffer)))
+                    checks.append((run, bases, pool.submit(self._check_run, run, bases[0], views, filled, buffer)))
                 else:
                     self.stats.records_unread += run.record_count
                     self.stats.index_blocks_damaged += 1
@@ -118,7 +131,7 @@ class CarvedReader(VolumeReader):
                 for base in bases[1:]:
                     if present_records(run, buffer).all():
                         break
-                    self._check_run(run, *self._read_run(fd, run, base, buffer), buffer)
+                    self._check_run(run, base, *self._read_run(fd, run, base, buffer), buffer)
                 if len(self._strays[0]):
                     self._read_strays(run, buffer)
 
@@ -134,7 +147,9 @@ class CarvedReader(VolumeReader):
         self.stats.read_errors += outcome.errors
         return views, (False,) * skipped + outcome.filled
 
-    def _check_run(self, run: Run, views: _Views, filled: tuple[bool, ...], buffer: GroupBuffer) -> ReadStats:
+    def _check_run(
+        self, run: Run, base: int, views: _Views, filled: tuple[bool, ...], buffer: GroupBuffer
+    ) -> ReadStats:
         """Mark the records that are right. Runs in a thread of its own; runs share no record."""
         stats = ReadStats()
         tag, listed = self.found.frame.tag, []
@@ -146,6 +161,8 @@ class CarvedReader(VolumeReader):
         wanted = there & ~present_records(run, buffer)
         good = match_records(expected_entries(run, buffer.geometry), listed or self._listings(run), views[1:-1], wanted)
         mark_present(run, buffer, good)
+        first = base + BLOCK_BYTES
+        self._located.update(((run.number, at), first + at * run.symbol_size) for at in np.flatnonzero(good).tolist())
         stats.records_read += int(there.sum())
         stats.records_unread += int((~there).sum())
         stats.records_damaged += int((wanted & ~good).sum())
@@ -190,10 +207,59 @@ class CarvedReader(VolumeReader):
         places = {number: self._stray_places(run.number * RUN_MAX_RECORDS + number) for number in missing}
         if not any(places.values()):
             return
-        slots = run.slots(buffer)
-        filled = np.zeros(run.record_count, np.bool_)
+        slots, listings = run.slots(buffer), self._listings(run)
+        expected = expected_entries(run, buffer.geometry)
         with self.medium.reading() as fd:
-            for number, offsets in places.items():
-                filled[number] = any(read_views(fd, [slots[number]], offset).filled[0] for offset in offsets)
-        good = match_records(expected_entries(run, buffer.geometry), self._listings(run), slots, filled)
-        mark_present(run, buffer, good)
+            for turn in range(PLACES_MAX):
+                chosen = {number: offsets[turn] for number, offsets in places.items() if turn < len(offsets)}
+                filled = ~present_records(run, buffer)
+                for number in missing:
+                    at = chosen.get(number)
+                    filled[number] &= at is not None and read_views(fd, [slots[number]], at).filled[0]
+                if not filled.any():
+                    break
+                good = match_records(expected, listings, slots, filled)
+                mark_present(run, buffer, good)
+                self._located |= {(run.number, at): chosen[at] for at in np.flatnonzero(good).tolist()}
+
+    # --- at the borders of fragments ----------------------------------------------------------
+
+    def _join_cut_records(self, run: Run, buffer: GroupBuffer) -> None:
+        """Join records whose neighbours lie apart: their beginnings follow the one, their ends precede the other."""
+        missing = np.flatnonzero(~present_records(run, buffer)).tolist()
+        cuts = {number: borders for number in missing if (borders := self._borders(run, number)) is not None}
+        if not cuts:
+            return
+        slots, filled = run.slots(buffer), np.zeros(run.record_count, np.bool_)
+        listings = self._listings(run)
+        for number, (start, end) in cuts.items():
+            digests = {int(entries["digest"][number]) for entries in listings if number < len(entries)}
+            if self._joins_left > 0 and digests:
+                self._joins_left -= 1
+                filled[number] = self._join(start, end, digests, slots[number])
+        mark_present(run, buffer, match_records(expected_entries(run, buffer.geometry), listings, slots, filled))
+
+    def _borders(self, run: Run, number: int) -> tuple[int, int] | None:
+        """Where a missing record begins and where it ends; None where that is not known, or in one piece."""
+        start = self._located.get((run.number, number - 1), -run.symbol_size) + run.symbol_size
+        end = self._located.get((run.number, number + 1), 0)
+        if number == 0:
+            start = next(iter(self._places_of(run.number)), -BLOCK_BYTES) + BLOCK_BYTES
+        if number == run.record_count - 1:
+            end = next(iter(self._places_of(run.number + 1)), 0)
+        return (start, end) if start > 0 and end > 0 and end - start != run.symbol_size else None
+
+    def _join(self, start: int, end: int, digests: set[int], slot: memoryview) -> bool:
+        """Whether bytes from `start` on and bytes up to `end` make a record that is listed; then it is in `slot`."""
+        size = len(slot)
+        head = self.medium.read_block(start, min(size, self.medium.size - start)) or b""
+        lead = max(0, size - end)  # the rest would begin before the medium
+        tail = bytes(lead) + (self.medium.read_block(end - size + lead, size - lead) or b"")
+        if len(tail) < size:
+            return False
+        for cut in range(max(SECTOR_BYTES, lead), min(size, len(head) + 1), SECTOR_BYTES):
+            joined = blake3.blake3(head[:cut]).update(memoryview(tail)[cut:])
+            if int.from_bytes(joined.digest(8), "little") in digests:
+                slot[:] = head[:cut] + tail[cut:]
+                return True
+        return False

@@ -34,7 +34,7 @@ PASSES_MAX = 16
 SYMBOL_MAX_BYTES = 64 * KIB
 SIZES_MAX = 4
 #: places within a page at which index blocks were found and records may begin, where clusters are smaller than a page
-PHASES_MAX = 2
+PHASES_MAX = 8
 #: places remembered for one digest: the second stands in where the first can no longer be read
 PLACES_PER_RECORD_MAX = 2
 

@@ -89,6 +89,16 @@ def test_fragments_in_any_order_are_received(
     assert high.holds(bundle, BLOBS)
 
 
+def test_records_that_borders_of_fragments_cut_are_joined(low: LowSide, high: HighSide, tmp_path: Path) -> None:
+    blobs = [random.Random(1).randbytes(5_000_000)]
+    # Symbols of 64 KiB: each fragment holds one whole, and parts of two others.
+    bundle = low.bundle(blobs)
+    image = shuffled_image(tmp_path / "stick.dd", written(low, bundle, tmp_path / "stick"), cluster=32 * PAGE)
+    outcome = carve_one(high, image)
+    assert outcome.kind is OutcomeKind.RECEIVED, outcome.error
+    assert high.holds(bundle, blobs)
+
+
 def test_records_of_one_page_are_found_page_by_page(low: LowSide, high: HighSide, tmp_path: Path) -> None:
     blobs = [content(1, 200_000)]
     bundle = low.bundle(blobs)
