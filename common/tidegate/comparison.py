@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate.errors import BundleUnknownError, DigestError, FormatError
+from tidegate.errors import BundleUnknownError
 from tidegate.names import is_path
 
 if TYPE_CHECKING:
@@ -83,12 +83,15 @@ def read_contents(workspace: "Workspace | None", text: str) -> Contents:
         return _read_file(Path(text))
     if workspace is None:
         raise BundleUnknownError(f"{text}: no root is here that could know it", hint="name the path of its file")
-    from tidegate.bundle.papers import PAPERS_FOLDER
+    from tidegate.bundle.papers import PAPERS_FOLDER, PAPERS_ROOT
     from tidegate.lookup import resolve_bundle
 
     found = resolve_bundle(workspace, text)
-    papers = workspace.root / "quarantine" / found.bundle_id / PAPERS_FOLDER
-    return _read_papers(papers, found.bundle_id) if papers.is_dir() else _read_file(found.file())
+    root = workspace.root
+    for papers in (root / "quarantine" / found.bundle_id / PAPERS_FOLDER, root / PAPERS_ROOT / found.bundle_id):
+        if papers.is_dir():
+            return _read_papers(papers, found.bundle_id)
+    return _read_file(found.file())
 
 
 def _read_file(path: Path) -> Contents:
@@ -99,24 +102,9 @@ def _read_file(path: Path) -> Contents:
 
 
 def _read_papers(folder: Path, name: str) -> Contents:
-    from tidegate.bundle.header import MANIFEST_MAX_BYTES
-    from tidegate.bundle.manifest import bundle_id, parse_manifest
-    from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
-    from tidegate.bundle.tables import parse_tables
-    from tidegate.files import host_error
+    from tidegate.bundle.papers import read_papers
 
-    try:
-        with open(folder / MANIFEST_FILE, "rb") as file:
-            data = file.read(MANIFEST_MAX_BYTES + 1)
-        if len(data) > MANIFEST_MAX_BYTES:
-            raise FormatError(f"manifest: more than {MANIFEST_MAX_BYTES} bytes")
-        if bundle_id(data) != name:
-            raise DigestError(f"quarantine {name[:16]}: its manifest is of bundle {bundle_id(data)[:16]}")
-        tables = (folder / TABLES_FILE).read_bytes()
-    except OSError as error:
-        raise host_error(error, "reading a bundle's papers") from None
-    manifest = parse_manifest(data)
-    return Contents(name, manifest, parse_tables(data + tables, len(data), manifest, manifest.chunks_length))
+    return Contents(name, *read_papers(folder, name))
 
 
 def compare(before: Contents, after: Contents) -> Difference:

@@ -27,9 +27,23 @@ class FoundBundle:
     def file(self) -> Path:
         """The ``.tgb``. Raises BundleUnknownError where there is none."""
         if self.path is None or not self.path.is_file():
-            name = self.row.name if self.row is not None else self.bundle_id[:16]
-            raise BundleUnknownError(f"bundle {name}: its file is not here any more")
+            raise gone_error(self.row, self.bundle_id)
         return self.path
+
+
+def gone_error(row: "BundleRow | None", bundle_id: str) -> BundleUnknownError:
+    """What to say of a bundle whose file is not here: why, and what to do in its place."""
+    name = row.name if row is not None else bundle_id[:16]
+    text = f"bundle {name}: its file is not here any more"
+    if row is not None and "cleaned" in row.detail:
+        from tidegate.clock import format_time
+
+        text = f"bundle {name}: its file was cleaned up on {format_time(int(row.detail['cleaned']))[:10]}"
+    return BundleUnknownError(
+        text,
+        hint=f'a new bundle brings it: "tidegate pack" with the same words and --full; if {name} never arrived,'
+        f' "tidegate discard {name}" closes its gap',
+    )
 
 
 def bundle_path(workspace: "Workspace", row: "BundleRow") -> Path | None:

@@ -24,10 +24,12 @@ _WORDS = {
     BundleState.DISCARDED: "was packed in {}, which was discarded",
     BundleState.RECEIVING: "comes in {}, which is being received",
     BundleState.INCOMPLETE: "comes in {}, which is not whole yet",
+    BundleState.WAITING: "came in {}, which waits until somebody admits it",
     BundleState.QUARANTINED: "waits in quarantine in {}",
     BundleState.LOADED: "loaded with {}",
     BundleState.REFUSED: "came in {}, which was refused",
     BundleState.DENIED: "came in {}, which was denied",
+    BundleState.CLEANED: "came in {}, which was loaded and has been cleaned up",
 }
 
 

@@ -11,13 +11,20 @@ from pathlib import Path
 from tidegate.bundle.manifest import Manifest
 from tidegate.slip.code import make_code
 from tidegate.slip.numbers import Numbers
-from tidegate.state.bundles import BundleRow, BundleState, list_bundles
+from tidegate.state.bundles import BundleRow, BundleState, list_bundles, set_bundle_state
 from tidegate.state.db import Transaction
-from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.quarantine import QuarantinedBundle, holds_content
 from tidegate_receiver.requirements import missing_sequences
+from tidegate_receiver.verification import SEQUENCE_WINDOW
 
 HELD = (BundleState.QUARANTINED, BundleState.LOADED)
 _COMING = (BundleState.INCOMPLETE, BundleState.RECEIVING)
+#: decided for good: neither held nor waited for, unless a bundle that waits builds on it
+_SETTLED = (BundleState.DENIED, BundleState.CLEANED)
+#: in a bundle's detail: when `cleanup` let it go; slips name it no more, and later its content is removed
+LET_GO = "let_go"
+#: in the detail of one that was let go: when the first slip that does not name it was printed
+LET_GO_TOLD = "let_go_told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,11 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
     void = _void_of(rows)
     held = {row.sequence: row for row in rows if _is_here(root, row) and withdrawal(void, row) is None}
     needed = _needed(root, held)
-    expected = set(range(min(held), max(held) + 1)) if held else set()
+    settled = {row.sequence for row in rows if _is_settled(row)} - set(held)
+    known = settled | set(held)
+    # What lies below the window cannot come any more, and a number may have jumped far.
+    expected = set(range(max(min(known), max(known) - SEQUENCE_WINDOW + 1), max(known) + 1)) if known else set()
+    expected -= settled
     held = {number: row for number, row in held.items() if number not in needed}
     expected |= needed | {row.sequence for row in rows if row.state in _COMING}
     return Standing(held, Numbers.of(expected - set(held) - set(void)), void)
@@ -68,7 +79,7 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
 def _void_of(rows: list[BundleRow]) -> dict[int, Void]:
     void = {}
     for row in rows:
-        if row.state in HELD:
+        if row.state in (*HELD, *_SETTLED):
             for sequence, bundle_id, reason in row.detail.get("void", ()):
                 void[int(sequence)] = Void(str(bundle_id), reason)
     return void
@@ -77,8 +88,24 @@ def _void_of(rows: list[BundleRow]) -> dict[int, Void]:
 def _is_here(root: Path, row: BundleRow) -> bool:
     """Whether a bundle's content is here; somebody may have emptied quarantine by hand."""
     if row.state is BundleState.QUARANTINED:
-        return (root / "quarantine" / row.bundle_id).is_dir()
-    return row.state is BundleState.LOADED
+        return holds_content(root / "quarantine" / row.bundle_id)
+    return row.state is BundleState.LOADED and LET_GO not in row.detail
+
+
+def _is_settled(row: BundleRow) -> bool:
+    return row.state in _SETTLED or (row.state is BundleState.LOADED and LET_GO in row.detail)
+
+
+def is_wanted(tx: Transaction, root: Path, row: BundleRow) -> bool:
+    """Whether content of this bundle, which is not here, is what a bundle in quarantine builds on."""
+    return row.sequence in read_standing(tx, root, row.channel_id, _epoch_of(row)).missing
+
+
+def note_told(tx: Transaction, channel_id: str, held: Numbers, time: int) -> None:
+    """A slip with these numbers is printed: what was let go and is not named waits for its end from now on."""
+    for row in list_bundles(tx, channel_id=channel_id, states=(BundleState.LOADED,)):
+        if LET_GO in row.detail and LET_GO_TOLD not in row.detail and row.sequence not in held:
+            set_bundle_state(tx, row.bundle_id, row.state, detail={LET_GO_TOLD: time})
 
 
 def _needed(root: Path, held: dict[int, BundleRow]) -> set[int]:

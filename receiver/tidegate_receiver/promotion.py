@@ -12,11 +12,9 @@ One load at a time: what a name points to is decided under one lock.
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
-from tidegate.depot.commit import INCOMING, BlobCommit
+from tidegate.depot.commit import BlobCommit
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobDamagedError, LedgerError, TidegateError
@@ -30,11 +28,12 @@ from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem
 from tidegate_receiver.promotion_entries import failure_entry, plan_entry, stage_entry, target_entry
 from tidegate_receiver.promotion_plan import Plan, find_row, plan_load
-from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.release import Releaser
 from tidegate_receiver.stages import put_on_stage, stage_folder, stage_lacks
 
-_LOCK = ".load.lock"  # in stages/
+#: in stages/; whoever changes what stages and depot name, or removes from them, holds it
+LOAD_LOCK = ".load.lock"
 _LOCK_WAIT_SECONDS = 10.0
 _CHECK_THREADS = 2  # hashlib releases the GIL
 
@@ -96,7 +95,7 @@ def load(
 
 def _alone(workspace: Workspace) -> AbstractContextManager[None]:
     busy = "another load is under way on this root"
-    return locked(workspace.folder("stages") / _LOCK, busy=busy, wait_seconds=_LOCK_WAIT_SECONDS)
+    return locked(workspace.folder("stages") / LOAD_LOCK, busy=busy, wait_seconds=_LOCK_WAIT_SECONDS)
 
 
 def _load(
@@ -152,7 +151,7 @@ def _promote(workspace: Workspace, plan: Plan, progress: ProgressCallback | None
         tx.queue(plan_entry(plan, Event.PROMOTE, Outcome.DONE, "promote"))
         tx.queue(stage_entry(plan, workspace.settings.stage))
         end_job(tx, job.id)
-    _empty_quarantine(plan.quarantine.folder)
+    empty_quarantine(plan.quarantine.folder)
 
 
 def _fill_depot(depot: Depot, plan: Plan, progress: ProgressCallback | None) -> None:
@@ -182,18 +181,10 @@ def _adopt(commit: BlobCommit, quarantine: QuarantinedBundle, blob: Descriptor) 
     return blob.size
 
 
-def _empty_quarantine(folder: Path) -> None:
-    """The depot has the blobs; the papers (manifest, tables, signatures) stay as the record of what was let in."""
-    for name in ("index.json", "oci-layout", ".lock"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("blobs", INCOMING):
-        rmtree(folder / name, ignore_errors=True)
-
-
 def _stage_items(workspace: Workspace, plan: Plan, *, is_new: bool) -> tuple[LoadedItem, ...]:
     """The artifacts on the stage; puts back what somebody removed from it."""
     if not is_new:
-        _empty_quarantine(plan.quarantine.folder)  # what a crash after the last transaction left
+        empty_quarantine(plan.quarantine.folder)  # what a crash after the last transaction left
     lacking = stage_lacks(stage_folder(workspace), plan.places)
     if lacking:
         with workspace.state.transaction() as tx:

@@ -8,19 +8,34 @@ A bundle comes here by one rename, after everything in it was synced: it is ther
 """
 
 from pathlib import Path
+from shutil import rmtree
 
 from tidegate.bundle.header import MANIFEST_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
 from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import Tables, parse_tables
+from tidegate.depot.commit import INCOMING
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import DigestError, FormatError
-from tidegate.files import sync_filesystem
+from tidegate.files import sync_filesystem, sync_folder
 from tidegate.slip.receipt import receipt_of
 from tidegate_receiver.spool import Spool, disk
 
 PAPERS_FOLDER = "bundle"
+
+
+def holds_content(folder: Path) -> bool:
+    """Whether a bundle's content is in its folder in quarantine; of one that was loaded only the papers are."""
+    return (folder / "oci-layout").is_file()
+
+
+def empty_quarantine(folder: Path) -> None:
+    """Remove the content; the papers (manifest, tables, signatures) stay as the record of what was let in."""
+    for name in ("oci-layout", "index.json", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("blobs", INCOMING):
+        rmtree(folder / name, ignore_errors=True)
 
 
 def lay_down(spool: Spool, target: Path, manifest: Manifest, head: memoryview, manifest_length: int) -> None:
@@ -28,7 +43,7 @@ def lay_down(spool: Spool, target: Path, manifest: Manifest, head: memoryview, m
 
     Whatever was killed on the way is done again; a `target` that is there was moved whole.
     """
-    if target.is_dir():
+    if holds_content(target):
         return
     spool.save_file(MANIFEST_FILE, head[:manifest_length])
     spool.save_file(TABLES_FILE, head[manifest_length:])
@@ -40,6 +55,9 @@ def lay_down(spool: Spool, target: Path, manifest: Manifest, head: memoryview, m
     )
     with disk("syncing a bundle"):
         sync_filesystem(spool.content)
+        if target.is_dir():  # papers of a bundle that was cleaned up and is needed again: the same come with it now
+            target.rename(spool.folder / "papers-before")
+            sync_folder(target.parent)
     spool.move_content(target)
 
 

@@ -14,7 +14,7 @@ from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.slip.code import Code, parse_code
 from tidegate.slip.numbers import NUMBER_MAX, Numbers
 from tidegate.slip.slip import EPOCH_MAX, Slip, Statement, fit, sign_slip
-from tidegate_receiver.numbering import Standing, code_text, read_standing
+from tidegate_receiver.numbering import Standing, code_text, note_told, read_standing
 
 if TYPE_CHECKING:
     from tidegate.trust.store import PinnedChannel
@@ -54,6 +54,7 @@ def make_slip(workspace: "Workspace", channel: "PinnedChannel", *, dry_run: bool
         return PrintedSlip(channel.name, said.held, said.missing, left_out, None)
     with workspace.state.transaction() as tx:
         tx.queue(_entry(workspace, channel, said))
+        note_told(tx, channel.channel_id, said.held, now())
     workspace.finish()
     checkpoint = workspace.recorder.checkpoint()
     if checkpoint is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tidegate.bundle.container import BundleFile
+from tidegate.bundle.papers import PAPERS_ROOT, read_papers
 from tidegate.bundle.tables import REQUIRED, Records, Tables
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import BundleUnknownError, DepotError, TidegateError, UsageError
@@ -158,9 +159,13 @@ def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *,
 
 
 def read_tables(workspace: "Workspace", row: BundleRow) -> tuple[tuple[str, ...], Tables]:
-    """The ids of a bundle's bases, and its tables. Raises BundleUnknownError where its file is gone."""
+    """The ids of a bundle's bases, and its tables. Raises BundleUnknownError where file and papers are gone."""
     path = bundle_path(workspace, row)
     if path is None or not path.is_file():
+        papers = workspace.root / PAPERS_ROOT / row.bundle_id
+        if papers.is_dir():  # `cleanup` took the file and kept what it carried
+            manifest, tables = read_papers(papers, row.bundle_id)
+            return manifest.base, tables
         raise BundleUnknownError(
             f"bundle {row.name}: its file is not here any more, so it cannot be a base",
             hint="name another bundle, or pack everything",

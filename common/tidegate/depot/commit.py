@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from tidegate.depot.descriptors import Descriptor, check_digest
 from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
-from tidegate.files import host_error, sync_fd, sync_filesystem, sync_folder
+from tidegate.files import host_error, make_folders, sync_fd, sync_filesystem, sync_folder
 from tidegate.names import hex_of
 from tidegate.units import MIB
 
@@ -95,6 +95,21 @@ class BlobWriter:
         return f"blob {self._expected_digest or self._path.name}"
 
 
+def open_use(depot: Path, mode: int) -> int:
+    """A descriptor that holds the depot: shared by all who bring blobs, alone (LOCK_EX) by who removes garbage.
+
+    Raises BlockingIOError where `mode` has LOCK_NB and somebody else holds it.
+    """
+    make_folders(depot / INCOMING, mode=0o700)
+    fd = os.open(depot / INCOMING, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 class BlobCommit:
     """A group of blobs and names that enter `depot` together when the ``with`` block ends without an error.
 
@@ -108,11 +123,17 @@ class BlobCommit:
         self._blobs: dict[str, tuple[Path, int]] = {}
         self._references: dict[str, Descriptor | None] = {}
         self._folder: Path | None = None
-        self._lock = -1
+        self._lock = self._use = -1
 
     def __enter__(self) -> Self:
         with self.disk():
-            self._folder, self._lock = _locked_folder(self.depot.folder / INCOMING)
+            # What this group counts on (`has`) must not go as garbage before the index names it.
+            self._use = open_use(self.depot.folder, fcntl.LOCK_SH)
+            try:
+                self._folder, self._lock = _locked_folder(self.depot.folder / INCOMING)
+            except BaseException:
+                os.close(self._use)
+                raise
         return self
 
     def __exit__(
@@ -125,6 +146,7 @@ class BlobCommit:
             if self._folder is not None:
                 remove_folder(self._folder)
             os.close(self._lock)
+            os.close(self._use)
             self._folder = None
 
     def has(self, digest: str, size: int | None = None) -> bool:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidegate.canonical import dumps
-from tidegate.depot.commit import INCOMING, BlobCommit, is_abandoned, remove_abandoned
+from tidegate.depot.commit import INCOMING, BlobCommit, is_abandoned, open_use, remove_abandoned
 from tidegate.depot.descriptors import Descriptor, check_digest, parse_index_entries
 from tidegate.depot.graph import walk
-from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
+from tidegate.errors import BlobDamagedError, BlobMissingError, BusyError, DepotError
 from tidegate.files import host_error, locked, make_folders, sync_folder, write_durably
 from tidegate.names import hex_of
 from tidegate.oci import OCI_INDEX, REF_NAME
@@ -198,8 +198,27 @@ class Depot:
         with _disk("removing temporary files"):
             return sum(remove_abandoned(path) for path in self.abandoned())
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody brings blobs meanwhile: between looking for garbage and removing it nothing may begin to count on it.
+
+        Raises BusyError where somebody is at work.
+        """
+        import fcntl
+
+        try:
+            fd = open_use(self.folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{self.folder}: content is being brought into it", hint="run it again later") from None
+        except OSError as error:
+            raise host_error(error, "locking a depot") from error
+        try:
+            yield
+        finally:
+            os.close(fd)
+
     def remove_garbage(self, garbage: Garbage) -> None:
-        """Remove what `garbage` found. Nothing may be collected or loaded in between: the caller holds the root."""
+        """Remove what `garbage` found. Nothing may be collected or loaded in between: the caller holds `alone`."""
         with _disk("removing blobs"), self._locked():
             for path in garbage.temporaries:
                 remove_abandoned(path)

@@ -25,10 +25,13 @@ class BundleState(StrEnum):
     DISCARDED = "discarded"
     RECEIVING = "receiving"
     INCOMPLETE = "incomplete"
+    WAITING = "waiting"
     QUARANTINED = "quarantined"
     LOADED = "loaded"
     REFUSED = "refused"
     DENIED = "denied"
+    #: it was loaded, and its content was removed later (`cleanup`); its number stays taken
+    CLEANED = "cleaned"
 
 
 @dataclass(frozen=True, slots=True)
