@@ -13,6 +13,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import BlobReader, walk
 from tidegate.errors import GraphError, NameTakenError
 from tidegate.oci import LOAD, PLATFORMS
+from tidegate.provenance.expectation import EXPECT
 from tidegate.registry.reference import place_of
 
 
@@ -63,7 +64,6 @@ def gather(reader: BlobReader, wanted: Iterable[Wanted]) -> Content:
 def _as_listed(item: Wanted) -> Artifact:
     """The artifact as the manifest lists it. Which platforms of an index it carries belongs to what it is."""
     root = item.descriptor
-    chosen = root.annotations.get(PLATFORMS)
     return Artifact(
         name=item.name,
         kind=str(item.kind),
@@ -72,13 +72,15 @@ def _as_listed(item: Wanted) -> Artifact:
         size=root.size,
         ticket=getattr(item, "ticket", None) or None,
         justification=getattr(item, "justification", None) or None,
-        annotations=_listed_annotations(item, chosen),
+        annotations=_listed_annotations(item),
     )
 
 
-def _listed_annotations(item: Wanted, chosen: str | None) -> dict[str, str] | None:
+def _listed_annotations(item: Wanted) -> dict[str, str] | None:
+    """What it carries of an index, where it is to be loaded, and what must belong to it."""
+    given = item.descriptor.annotations
     load = ",".join(getattr(item, "load", ()))
-    found = {PLATFORMS: chosen or "", LOAD: load}
+    found = {PLATFORMS: given.get(PLATFORMS, ""), LOAD: load, EXPECT: given.get(EXPECT, "")}
     return {key: text for key, text in found.items() if text} or None
 
 

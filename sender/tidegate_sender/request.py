@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.errors import TidegateError
-from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.ledger.entries import Event, Outcome, Provenance, entry
 from tidegate.workspace import Workspace
 from tidegate_sender.collect.items import CollectReport, Item
 from tidegate_sender.collect.pipeline import collect
@@ -58,6 +58,7 @@ def _record_collected(workspace: Workspace, collected: CollectReport) -> None:
         size=sum(item.size_bytes for item in collected.artifacts),
         counts={"artifacts": len(collected.artifacts), "failures": len(collected.failures)},
         detail=failures or None,
+        provenance=tuple(Provenance(item.name, item.verdict) for item in collected.artifacts if item.verdict) or None,
     )
 
 

@@ -85,23 +85,28 @@ class ForkError(SequenceError):
     reason = "fork"
     hint = "keep both media as evidence and call the low side"
 
+    def __init__(self, message: str, *, others: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        #: bundle_ids of the other bundles with this number
+        self.others = others
+
 
 class EpochError(SequenceError):
-    """The bundle is of another epoch than the pinned root."""
+    """The bundle is of a newer epoch than the newest root that is known here."""
 
     exit_code = 41
     reason = "epoch"
 
 
 class AheadError(SequenceError):
-    """The number, or the time of creation, jumps further than the limit."""
+    """The number, or the time of creation, jumps further than the limit: the bundle waits until somebody admits it."""
 
     exit_code = 42
     reason = "ahead"
 
 
 class StaleError(SequenceError):
-    """The number lies below the window, or what it names is void."""
+    """The number lies below the window or the floor, is void, or is of an older epoch."""
 
     exit_code = 43
     reason = "stale"
@@ -127,3 +132,11 @@ class TamperedError(RefusedError):
     exit_code = 46
     reason = "tampered"
     hint = "keep the medium as evidence, and have the low side write the bundle again"
+
+
+class ProvenanceError(RefusedError):
+    """What must belong to an image is not there, or its signature does not hold."""
+
+    exit_code = 47
+    reason = "provenance"
+    hint = "ask whoever publishes the image; what must be there stands in the transfer list, under expect"

@@ -36,6 +36,9 @@ ACCEPT = ", ".join(
     )
 )
 _OK = frozenset({200})
+#: registries without the referrers API say so in all these ways
+_REFERRERS = frozenset({200, 400, 404, 405, 406, 501})
+_REFERRER_PAGES_MAX = 64
 _NO_TYPE = {"", "application/json", "text/plain", "application/octet-stream"}
 
 
@@ -69,6 +72,8 @@ class RegistryClient:
     ) -> None:
         self.host = host
         self._transport = Transport(host, scheme=scheme, timeouts=timeouts, access=access)
+        #: what this host knows about registries; chart repositories are reached with the same
+        self.access = access
 
     def ping(self) -> None:
         """Raises RegistryError where no registry answers at this host, RegistryAuthError where it wants credentials."""
@@ -145,9 +150,31 @@ class RegistryClient:
                 tags += msgspec.json.decode(data, type=_TagList).tags or []
             except msgspec.MsgspecError as error:
                 raise RegistryError(f"{self.host}: {repository}: tags: {error}") from None
-            link = re.match(r"<([^>]+)>;\s*rel=\"?next", response.headers.get("Link", ""))
-            url = urljoin(self._transport.base + url, link[1]) if link else None
+            url = self._next_page(url, response.headers.get("Link", ""))
         return tuple(tags)
+
+    def referrers(self, repository: str, digest: str) -> tuple[bytes, ...] | None:
+        """The pages of what refers to a manifest, unread; None where the registry has no such API."""
+        what = f"{repository}@{digest}: referrers"
+        url: str | None = f"/v2/{repository}/referrers/{digest}"
+        pages: list[bytes] = []
+        while url is not None:
+            response = self._transport.send("GET", url, what=what, expect=_REFERRERS, headers={"Accept": OCI_INDEX})
+            data = self._transport.read_all(response, what, MANIFEST_MAX_BYTES)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if response.status != 200 or (not pages and media_type != OCI_INDEX):
+                return None  # a page of HTML with 200 is no answer either
+            pages.append(data)
+            if len(pages) > _REFERRER_PAGES_MAX:
+                raise RegistryLiesError(f"{self.host}: {what}: more than {_REFERRER_PAGES_MAX} pages")
+            url = self._next_page(url, response.headers.get("Link", ""))
+        return tuple(pages)
+
+    def _next_page(self, url: str, link: str) -> str | None:
+        """The address in a Link header; only this registry's own is followed."""
+        found = re.match(r"<([^>]+)>;\s*rel=\"?next", link)
+        following = urljoin(self._transport.base + url if url.startswith("/") else url, found[1]) if found else None
+        return following if following and following.startswith(f"{self._transport.base}/") else None
 
     # --- blobs out ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import TidegateError
+from tidegate.provenance.expectation import Expectation
 from tidegate.registry.reference import Reference, files_name
 
 #: called with (bytes done, bytes in all or 0 where nobody knows yet, what is worked on)
@@ -38,13 +39,25 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageItem(Item):
-    """An image, or any other artifact with a reference, in a registry."""
+    """An image, or any other artifact with a reference, in a registry, with what belongs to it.
+
+    With `tags` it stands for all tags that fit (`tags` module), of which `newest` keeps the highest versions. `sboms`
+    are local files that are attached; `expect` is what must belong to it.
+    """
 
     reference: Reference
     platforms: tuple[str, ...] = ()
+    attachments: bool = True
+    tags: tuple[str, ...] = ()
+    newest: int = 0
+    sboms: tuple[Path, ...] = ()
+    expect: Expectation | None = None
 
     @property
     def label(self) -> str:
+        if self.tags:
+            newest = f", newest {self.newest}" if self.newest else ""
+            return f"{self.reference.registry}/{self.reference.repository}:[{', '.join(self.tags)}{newest}]"
         return str(self.reference)
 
 
@@ -83,7 +96,8 @@ class CollectedArtifact:
     """An artifact in the depot. Its `descriptor` carries the annotations that go into a bundle's manifest.
 
     `size_bytes` adds up its blobs, `new_bytes` those that were not in the depot; `skipped` lists entries of a folder
-    that a tree cannot carry (sockets, FIFOs, devices); `notes` says what could not be found out.
+    that a tree cannot carry (sockets, FIFOs, devices); `notes` says what could not be found out,
+    `verdict` what was found of its signatures where some were expected.
     """
 
     name: str
@@ -97,6 +111,7 @@ class CollectedArtifact:
     skipped: tuple[str, ...] = ()
     load: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)

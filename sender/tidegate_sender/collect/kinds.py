@@ -30,6 +30,7 @@ class Brought:
     root: Descriptor
     size_bytes: int
     notes: tuple[str, ...] = ()
+    verdict: str = ""  # of its signatures, where some were expected
 
 
 class Surroundings(Protocol):

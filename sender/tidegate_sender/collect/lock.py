@@ -48,6 +48,8 @@ class Locked:
 
 def asked_of(item: Item) -> Asked:
     """How a lock calls `item`. Raises CollectError for a kind of source that has no lock."""
+    if isinstance(item, ImageItem) and item.tags:
+        raise CollectError(f"{item.label}: patterns of tags cannot be locked", hint="name its tags one by one")
     if isinstance(item, ImageItem):
         return Asked("image", str(item.reference), tuple(sorted(item.platforms)))
     if isinstance(item, LayoutItem):

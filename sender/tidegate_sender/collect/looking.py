@@ -11,12 +11,12 @@ from typing import Self
 
 from tidegate.depot.commit import OCTETS
 from tidegate.depot.descriptors import Descriptor
-from tidegate.depot.graph import walk
 from tidegate.errors import BlobDamagedError, BlobMissingError
 from tidegate.registry.client import RegistryClient
+from tidegate_sender.collect.images import as_brought, look_at_image
 from tidegate_sender.collect.items import ImageItem
 from tidegate_sender.collect.kinds import Brought
-from tidegate_sender.collect.registry import RegistryReader, resolve_image
+from tidegate_sender.collect.registry import RegistryReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,9 @@ class Looking:
 
     def image(self, item: ImageItem) -> tuple[Brought, ...]:
         reader = RegistryReader(self.client(item.reference.registry), item.reference.repository)
-        root = resolve_image(item, reader.client, reader)
-        blobs = walk(reader, root)
+        graph = look_at_image(item, reader.client, reader)
         self.small.update(reader.read)  # so that the sink can be walked as if it were there
-        return (Brought(item.reference.name, "image", root, sum(blob.size for blob in blobs)),)
+        return as_brought(item, graph)
 
     def progress(self, count: int, total: int) -> None:
         return

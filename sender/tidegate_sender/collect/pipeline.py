@@ -6,14 +6,19 @@ the others, unless it is required; trouble of this host (full disk, permissions)
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Self, TypeVar
 
 from tidegate.depot.commit import BlobCommit
 from tidegate.depot.store import Depot
 from tidegate.errors import CollectError, LockDiffersError, NameTakenError, StateError, TidegateError
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of
+from tidegate_sender.collect.fetching import Fetching
 from tidegate_sender.collect.files import collect_files
+from tidegate_sender.collect.images import bring_image
 from tidegate_sender.collect.items import (
     CollectedArtifact,
     CollectFailure,
@@ -26,7 +31,11 @@ from tidegate_sender.collect.items import (
 )
 from tidegate_sender.collect.kinds import Brought, SourceItem, lock_digest
 from tidegate_sender.collect.layout import collect_layout
-from tidegate_sender.collect.registry import GraphResult, collect_image, keeping_what_came
+from tidegate_sender.collect.registry import GraphResult, keeping_what_came
+from tidegate_sender.collect.tags import expand_tags
+
+T = TypeVar("T")
+IMAGE_THREADS = 3  # images that are asked for at a time; their blobs share the threads of `Fetching`
 
 #: makes the client of a registry's host; tests and later authentication bring their own
 ClientFactory = Callable[[str], RegistryClient]
@@ -46,21 +55,27 @@ def collect(
     """
     depot.remove_abandoned()
     artifacts: dict[str, CollectedArtifact] = {}
-    failures = []
-    bring = _Bringer(depot, client_factory, progress)
-    for item in items:
-        try:
-            brought = bring.item(item)
-        except (StateError, LockDiffersError):
-            raise  # what a lock promises is had whole, or nothing is packed
-        except TidegateError as error:
-            if item.required:
-                raise
-            failures.append(CollectFailure(item.label, item.origin, with_path_hint(error, item)))
-        else:
-            for artifact in brought:
+    failures: list[CollectFailure] = []
+    with _Bringer(depot, client_factory, progress) as bring:
+        wanted = [one for item in items for one in _tried(item, failures, partial(expand_tags, item, bring.client))]
+        bring.start(wanted)
+        for item in wanted:
+            for artifact in _tried(item, failures, partial(bring.item, item)):
                 _add(artifacts, artifact)
     return CollectReport(tuple(artifacts.values()), tuple(failures))
+
+
+def _tried(item: Item, failures: list[CollectFailure], call: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+    """What `call` gives; nothing, and a failure in the list, where it fails and the item is not required."""
+    try:
+        return call()
+    except (StateError, LockDiffersError):
+        raise  # what a lock promises is had whole, or nothing is packed
+    except TidegateError as error:
+        if item.required:
+            raise
+        failures.append(CollectFailure(item.label, item.origin, with_path_hint(error, item)))
+        return ()
 
 
 def _add(artifacts: dict[str, CollectedArtifact], artifact: CollectedArtifact) -> None:
@@ -84,26 +99,53 @@ def with_path_hint(error: TidegateError, item: Item) -> TidegateError:
 
 
 class _Bringer:
-    """Brings one item after another; keeps one client a registry."""
+    """Brings items, several images at a time; keeps one client a registry. Use it in a ``with`` block."""
 
     def __init__(self, depot: Depot, client_factory: ClientFactory, progress: ProgressCallback) -> None:
-        self._depot, self._factory, self._progress = depot, client_factory, progress
+        self._depot, self._factory, self._report = depot, client_factory, progress
         self._clients: dict[str, RegistryClient] = {}
+        self._lock = threading.RLock()
+        self._pool = ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="image")
+        self._ahead: dict[int, Future[tuple[CollectedArtifact, ...]]] = {}
+        self.fetching = Fetching()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for future in self._ahead.values():
+            future.cancel()
+        self.fetching.__exit__()
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, items: Sequence[Item]) -> None:
+        """Begin with the images among `items`; what one has is kept until it is asked for by `item`."""
+        images = [item for item in items if isinstance(item, ImageItem)]
+        if len(images) > 1:
+            self._ahead = {id(item): self._pool.submit(self._whole_item, item) for item in images}
 
     def item(self, item: Item) -> tuple[CollectedArtifact, ...]:
+        future = self._ahead.pop(id(item), None)
+        return self._whole_item(item) if future is None else future.result()
+
+    def _whole_item(self, item: Item) -> tuple[CollectedArtifact, ...]:
         with self._depot.commit() as commit:
             artifacts = self._bring(item, commit)
             for artifact in artifacts:
                 commit.reference(artifact.name, artifact.descriptor)
         return artifacts
 
+    def _progress(self, done: int, total: int, phase: str) -> None:
+        with self._lock:
+            self._report(done, total, phase)
+
     def _bring(self, item: Item, commit: BlobCommit) -> tuple[CollectedArtifact, ...]:
         count = _Counter(self._progress, item.label)
         if isinstance(item, FilesItem):
             return (self._files(item, commit, count),)
         if isinstance(item, ImageItem):
-            client = self.client(item.reference.registry)
-            return (_image(item, item.reference.name, collect_image(item, client, commit, progress=count.add)),)
+            brought, new_bytes = self.image(item, commit, count)
+            return _all_collected(item, brought, new_bytes)
         if isinstance(item, LayoutItem):
             return (_image(item, *collect_layout(item, commit, progress=count.add)),)
         if isinstance(item, SourceItem):
@@ -118,8 +160,11 @@ class _Bringer:
             raise LockDiffersError(
                 f"{item.origin}: {item.label}: is {lock_digest(brought)} now, and locked as {item.locked}"
             )
-        new_bytes = commit.new_bytes + around.new_bytes
-        return tuple(_collected(item, one, new_bytes if number == 0 else 0) for number, one in enumerate(brought))
+        return _all_collected(item, brought, commit.new_bytes + around.new_bytes)
+
+    def image(self, item: ImageItem, commit: BlobCommit, count: "_Counter") -> tuple[tuple[Brought, ...], int]:
+        client = self.client(item.reference.registry)
+        return bring_image(item, client, commit, self.fetching, progress=count.add)
 
     def _files(self, item: FilesItem, commit: BlobCommit, count: "_Counter") -> CollectedArtifact:
         name = item.name
@@ -142,9 +187,10 @@ class _Bringer:
         )
 
     def client(self, host: str) -> RegistryClient:
-        if host not in self._clients:
-            self._clients[host] = self._factory(host)
-        return self._clients[host]
+        with self._lock:
+            if host not in self._clients:
+                self._clients[host] = self._factory(host)
+            return self._clients[host]
 
 
 def _image(item: Item, name: str, result: GraphResult) -> CollectedArtifact:
@@ -163,7 +209,13 @@ def _collected(item: Item, brought: Brought, new_bytes: int) -> CollectedArtifac
         justification=item.justification,
         load=item.load,
         notes=brought.notes,
+        verdict=brought.verdict,
     )
+
+
+def _all_collected(item: Item, brought: tuple[Brought, ...], new_bytes: int) -> tuple[CollectedArtifact, ...]:
+    """What came new is counted at the first: nobody fetched it for one of them alone."""
+    return tuple(_collected(item, one, new_bytes if number == 0 else 0) for number, one in enumerate(brought))
 
 
 class _Surroundings:
@@ -177,9 +229,8 @@ class _Surroundings:
         return self._bringer.client(host)
 
     def image(self, item: ImageItem) -> tuple[Brought, ...]:
-        client = self.client(item.reference.registry)
-        result = collect_image(item, client, self._commit, progress=self._count.add)
-        return (Brought(item.reference.name, "image", result.root, result.size_bytes),)
+        brought, _new_bytes = self._bringer.image(item, self._commit, self._count)
+        return brought
 
     def progress(self, count: int, total: int) -> None:
         self._count.add(count, total)

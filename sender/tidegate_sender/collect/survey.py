@@ -13,12 +13,14 @@ from tidegate.depot.store import Depot
 from tidegate.errors import CollectError, NameTakenError, StateError, TidegateError
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of
+from tidegate_sender.collect.images import as_brought, look_at_image
 from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import SourceItem
 from tidegate_sender.collect.layout import resolve_layout
 from tidegate_sender.collect.looking import HashingSink, Looking
 from tidegate_sender.collect.pipeline import ClientFactory, with_path_hint
-from tidegate_sender.collect.registry import RegistryReader, resolve_image
+from tidegate_sender.collect.registry import RegistryReader
+from tidegate_sender.collect.tags import expand_tags
 from tidegate_sender.collect.tree import Tree
 
 
@@ -76,15 +78,27 @@ def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory)
     if isinstance(item, FilesItem):
         return (_survey_files(item),)
     if isinstance(item, ImageItem):
-        reader = RegistryReader(client_factory(item.reference.registry), item.reference.repository)
-        root = resolve_image(item, reader.client, reader)
-        return (_surveyed(item.reference.name, item, root, walk(reader, root), depot),)
+        return tuple(
+            found for one in expand_tags(item, client_factory) for found in _survey_image(one, depot, client_factory)
+        )
     if isinstance(item, LayoutItem):
         name, root, source = resolve_layout(item)
         return (_surveyed(name, item, root, walk(source, root), depot),)
     if isinstance(item, SourceItem):
         return _survey_source(item, depot, client_factory)
     raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
+
+
+def _survey_image(item: Item, depot: Depot | None, client_factory: ClientFactory) -> tuple[SurveyedArtifact, ...]:
+    """The image and what belongs to it. A local SBOM is not known before it is read."""
+    assert isinstance(item, ImageItem)
+    reader = RegistryReader(client_factory(item.reference.registry), item.reference.repository)
+    graph = look_at_image(item, reader.client, reader)
+    blobs = (graph.blobs, *(one.blobs for one in graph.attached))
+    return tuple(
+        _surveyed(one.name, item, one.root, found, depot, one.kind)
+        for one, found in zip(as_brought(item, graph), blobs, strict=True)
+    )
 
 
 def _survey_source(

@@ -1,0 +1,140 @@
+"""Fetch blobs from registries, several at a time, each once however many images ask for it at the same moment.
+
+All images of a collection share the threads. A blob that another image is fetching is waited for, after one's own are
+in the depot: so two images that wait for each other both find what they need.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Self
+
+from tidegate.depot.commit import BlobCommit
+from tidegate.depot.descriptors import Descriptor
+from tidegate.errors import BlobDamagedError, RegistryError, RegistryLiesError
+from tidegate.registry.client import RegistryClient
+from tidegate.units import GIB
+
+FETCH_THREADS = 4
+_COMMIT_BYTES = 1 * GIB  # a killed process loses at most so much of what it fetched
+
+Progress = Callable[[int], object]
+
+
+class Fetching:
+    """The threads of one collection, and who fetches what; use it in a ``with`` block."""
+
+    def __init__(self, threads: int = FETCH_THREADS) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._lock = threading.Lock()
+        self._under_way: dict[str, threading.Event] = {}
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def map(self, call: Callable[..., object], items: Iterable[object]) -> Iterator[object]:
+        """`call` for each of `items` by the same threads, in order. Not for what itself waits for them."""
+        return self._pool.map(call, items)
+
+    def fetch(
+        self,
+        wanted: Iterable[Descriptor],
+        client: RegistryClient,
+        repository: str,
+        commit: BlobCommit,
+        progress: Progress,
+        known: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Bring `wanted` into `commit`; those of `known` are at hand. Raises RegistryError and its children."""
+        rest = {blob.digest: blob for blob in wanted if not commit.has(blob.digest, blob.size)}
+        for digest in [digest for digest in rest if known is not None and digest in known]:
+            commit.add((known or {})[digest])
+            progress(rest.pop(digest).size)
+        while rest:
+            mine, others = self._claim(rest)
+            with self._claimed(mine):
+                self._fetch_all([rest[digest] for digest in mine], client, repository, commit, progress)
+                if mine and others:
+                    commit.commit()  # before anybody is told that they are there
+            for digest, event in others.items():
+                while not event.wait(0.2):
+                    self._check_goes_on(digest)
+            rest = {digest: rest[digest] for digest in others if not commit.has(digest, rest[digest].size)}
+
+    def _claim(self, wanted: Mapping[str, Descriptor]) -> tuple[list[str], dict[str, threading.Event]]:
+        with self._lock:
+            others = {digest: self._under_way[digest] for digest in wanted if digest in self._under_way}
+            mine = [digest for digest in wanted if digest not in others]
+            self._under_way.update({digest: threading.Event() for digest in mine})
+        return mine, others
+
+    @contextmanager
+    def _claimed(self, mine: list[str]) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                events = [self._under_way.pop(digest) for digest in mine]
+            for event in events:
+                event.set()
+
+    def _fetch_all(
+        self, blobs: list[Descriptor], client: RegistryClient, repository: str, commit: BlobCommit, progress: Progress
+    ) -> None:
+        stop = threading.Event()
+        held = 0
+        # The largest first: what is left to the end is short.
+        ordered = sorted(blobs, key=lambda blob: -blob.size)
+        fetches = {
+            self._pool.submit(self._fetch_blob, blob, client, repository, commit, progress, stop): blob
+            for blob in ordered
+        }
+        try:
+            for done in as_completed(fetches):
+                done.result()
+                held += fetches[done].size
+                if held >= _COMMIT_BYTES:
+                    commit.commit()
+                    held = 0
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            for fetch in fetches:
+                fetch.cancel()
+            for fetch in fetches:  # nobody writes into a commit that its owner has left
+                if not fetch.cancelled():
+                    fetch.exception()
+
+    def _fetch_blob(
+        self,
+        blob: Descriptor,
+        client: RegistryClient,
+        repository: str,
+        commit: BlobCommit,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> None:
+        def write(piece: bytes) -> None:
+            if stop.is_set():
+                raise RegistryError(f"{blob.digest}: given up, since another blob failed")
+            self._check_goes_on(blob.digest)
+            writer.write(piece)
+            progress(len(piece))
+
+        try:
+            with commit.writer(blob.digest, blob.size) as writer:
+                client.fetch_blob(repository, blob.digest, blob.size, write)
+                writer.finish()
+        except BlobDamagedError as error:
+            raise RegistryLiesError(f"{client.host}: {repository}: {error.message}") from None
+
+    def _check_goes_on(self, digest: str) -> None:
+        if self._ended.is_set():
+            raise RegistryError(f"{digest}: given up, since the collection ended")
