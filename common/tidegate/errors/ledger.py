@@ -25,3 +25,13 @@ class LedgerBusyError(LedgerError):
     """Another process writes the ledger and did not finish in time."""
 
     exit_code = 62
+
+
+class LedgerForkError(LedgerError):
+    """The other side's ledger contradicts what this side saw of it before: somebody keeps two."""
+
+    exit_code = 63
+    hint = (
+        "both heads are kept under evidence/; call the low side, and compare its checkpoint with a third site's."
+        ' The content is whole and signed; "tidegate ledger accept BUNDLE --reason TEXT" lets it be loaded'
+    )

@@ -1,0 +1,276 @@
+"""The receiver as witness of the low side's ledger: what rides in a cover is held against what was seen before.
+
+    cover ─► what of it holds (`ledger.riding`) ─► judged against the memory (`witness_memory`)
+    ─► entries into the copy (`log_copy`), or both sides of a fork into evidence/ ─► memory and entries, one transaction
+
+The content of a bundle is vouched for by its release keys, whatever its cover says: nothing here refuses a bundle. A
+fork makes it wait until a person accepts it. Format and rules: docs/format/witness.md.
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tidegate.bundle.cover import parse_cover
+from tidegate.clock import format_time
+from tidegate.errors import FormatError, LedgerDamagedError, LedgerForkError, SignatureError, TidegateError
+from tidegate.files import host_error, locked, make_folders, write_durably
+from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint
+from tidegate.ledger.cosignature import CosignerKey, open_cosignature
+from tidegate.ledger.entries import Entry, Event, Outcome, entry
+from tidegate.ledger.log import Log
+from tidegate.ledger.riding import Riding, read_riding
+from tidegate.slip.site_key import ORIGIN_ENDING
+from tidegate_receiver.log_copy import LogCopy
+from tidegate_receiver.witness_memory import Answer, Memory, Relation, get_memory, judge, put_memory
+
+if TYPE_CHECKING:
+    from tidegate.trust.root import Chain, Root
+    from tidegate.workspace import Workspace
+    from tidegate_receiver.records import Subject
+
+FOLDER = "witness"
+EVIDENCE_FOLDER = "evidence"
+COSIGNED_FILE = "cosigned"
+#: in a bundle's row, until a person accepts it: what the low side's ledger contradicts
+FORK_KEY = "ledger_fork"
+LOCK_FILE = ".lock"
+LOCK_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What became of a cover's ledger. `alarm` is the fork, `warning` what else a person should know."""
+
+    relation: Relation
+    size: int = 0
+    warning: str = ""
+    alarm: LedgerForkError | None = None
+
+
+def log_copy(workspace: "Workspace", channel_id: str) -> LogCopy:
+    return LogCopy(workspace.root / FOLDER / channel_id)
+
+
+def channel_keys(root: "Root") -> tuple[NoteKey, ...]:
+    """The keys under which the low side's checkpoints are believed."""
+    keys = root.role_keys("ledger")
+    return tuple(
+        NoteKey(f"{root.name}/low", key.public_bytes) for name, key in keys.items() if name not in root.revoked_ids
+    )
+
+
+def witness_cover(workspace: "Workspace", chain: "Chain", subject: "Subject", cover: bytes) -> Witnessed:
+    """Hold a cover's ledger against what was seen, remember it, and record it. Raises HostError, LedgerDamagedError."""
+    folder = workspace.root / FOLDER
+    make_folders(folder)
+    busy = "another command takes in a ledger"
+    with locked(folder / LOCK_FILE, busy=busy, wait_seconds=LOCK_WAIT_SECONDS):
+        return _Witnessing(workspace, chain, subject, cover).run()
+
+
+class _Witnessing:
+    """One cover, and the facts that every step needs."""
+
+    def __init__(self, workspace: "Workspace", chain: "Chain", subject: "Subject", cover: bytes) -> None:
+        self.workspace = workspace
+        self.chain = chain
+        self.subject = subject
+        self.cover = cover
+        self.copy = log_copy(workspace, chain.channel_id)
+        self.riding: Riding = read_riding(parse_cover(cover), channel_keys(chain.newest))
+        self.name = subject.verified.announcement.name
+        self.origin = f"{chain.newest.name}/low"
+
+    def run(self) -> Witnessed:
+        with self.workspace.state.reading() as tx:
+            memory = get_memory(tx, self.chain.channel_id)
+        answer = judge(memory, self.riding, self.name, self._earlier(memory))
+        cosigned = _Cosigned(self.workspace, self.chain)
+        made = [*self._entries(memory, answer), *cosigned.take(self.riding.cosignatures)]
+        after = answer.memory
+        if answer.relation is Relation.FORK:
+            self._keep_evidence(answer)
+        elif self.riding.entries is not None:
+            runs = self.copy.add(memory, self.riding.entries)
+            after = Memory(after.heads, runs, after.forks)
+        if made or after != memory:
+            with self.workspace.state.transaction() as tx:
+                put_memory(tx, self.chain.channel_id, after)
+                for item in made:
+                    tx.queue(item)
+        return self._witnessed(answer, cosigned.warning)
+
+    def _earlier(self, memory: Memory) -> dict[int, bytes]:
+        """What this side's own copy says of a head that comes late."""
+        checkpoint, newest = self.riding.checkpoint, memory.newest
+        if checkpoint is None or newest is None or checkpoint.size >= newest.size:
+            return {}
+        try:
+            return self.copy.roots(memory.runs, (checkpoint.size,))
+        except LedgerDamagedError:  # no reason to refuse a bundle; "ledger verify --side low" says what is damaged
+            return {}
+
+    # --- what is recorded ---------------------------------------------------------------------
+
+    def _entries(self, memory: Memory, answer: Answer) -> list[Entry]:
+        if answer.is_known or (answer.head is None and not memory.heads):
+            return []
+        facts: dict[str, Any] = {"names": (), "detail": self._text(memory, answer)}
+        if answer.head is not None:
+            facts["counts"] = {"entries": answer.head.size}
+        if answer.relation is Relation.FORK:
+            return [self._entry(Event.LEDGER_ALARM, Outcome.FAILED, reason="ledger-fork", **facts)]
+        if answer.relation is Relation.UNLINKED:
+            return [self._entry(Event.LEDGER_ALARM, Outcome.PARTIAL, reason="unlinked", **facts)]
+        return [self._entry(Event.WITNESSED, Outcome.DONE, **facts)]
+
+    def _entry(self, event: Event, outcome: Outcome, **facts: Any) -> Entry:
+        return self.subject.entry(event, outcome, **facts)
+
+    def _text(self, memory: Memory, answer: Answer) -> str:
+        head, newest = answer.head, memory.newest
+        if head is None:
+            return "; ".join((f"no checkpoint of {self.origin} that holds came with it", *self.riding.faults))
+        parts = [f"ledger {self.origin} of {head.size} entries, root hash {head.root}"]
+        if answer.against is not None:
+            parts.append(f"contradicts {answer.against.size} entries with root hash {answer.against.root}")
+        elif answer.relation is Relation.UNLINKED and newest is not None:
+            parts.append(f"nothing shows that it goes on from the {newest.size} entries that were seen")
+        elif newest is None:
+            parts.append("seen for the first time")
+        elif newest.size < head.size:
+            parts.append(f"goes on from {newest.size} entries")
+        left_out = self.riding.entries.first if self.riding.entries is not None else 0
+        if left_out > max((run.end for run in memory.runs), default=0):
+            parts.append(f"entries before {left_out} are not here")
+        return "; ".join((*parts, *self.riding.faults))
+
+    def _witnessed(self, answer: Answer, warning: str) -> Witnessed:
+        size = answer.head.size if answer.head is not None else 0
+        if answer.relation is Relation.FORK and answer.head is not None and answer.against is not None:
+            alarm = LedgerForkError(
+                f"bundle {self.name}: the ledger {self.origin} with {size} entries contradicts"
+                f" the one with {answer.against.size} that was seen before"
+            )
+            return Witnessed(Relation.FORK, size, warning, alarm)
+        if answer.relation is Relation.UNLINKED:
+            what = f"of {size} entries does not reach back to what was seen" if size else "did not come with it"
+            unlinked = f"{self.name}: the low side's ledger {what}; the next bundle may link it up"
+            return Witnessed(Relation.UNLINKED, size, "; ".join(filter(None, (unlinked, warning))))
+        return Witnessed(answer.relation, size, warning)
+
+    # --- evidence -----------------------------------------------------------------------------
+
+    def _keep_evidence(self, answer: Answer) -> None:
+        """Both checkpoints, what shows that they contradict each other, and the cover that brought the second."""
+        head, against = answer.head, answer.against
+        assert head is not None and against is not None, "a fork has two sides"
+        name = f"ledger-{self.chain.channel_id[:4]}-{head.size}-{head.root[:16]}"
+        folder = self.workspace.root / EVIDENCE_FOLDER / name
+        if (folder / "cover").exists():
+            return
+        shown = [f"{proof.size} {b64encode(proof.root).decode()}" for proof in self.riding.proofs]
+        paths = [" ".join(b64encode(node).decode() for node in proof.path) for proof in self.riding.proofs]
+        proofs = "".join(f"{first}\n{path}\n" for first, path in zip(shown, paths, strict=True))
+        remembered = against.note or f"{self.origin}\n{against.size}\n{against.root}\n(shown by a proof, not signed)\n"
+        files = {
+            "remembered": remembered.encode(),
+            "received": head.note.encode(),
+            "proofs": proofs.encode(),
+            "cover": self.cover,
+        }
+        try:
+            make_folders(folder, mode=0o700)
+            for name, data in files.items():
+                write_durably(folder / name, data, mode=0o400)
+        except OSError as error:
+            raise host_error(error, "keeping evidence") from None
+
+
+class _Cosigned:
+    """Co-signatures of this side's own ledger that came up (W-10)."""
+
+    def __init__(self, workspace: "Workspace", chain: "Chain") -> None:
+        self.workspace = workspace
+        self.chain = chain
+        self.warning = ""
+
+    def take(self, notes: tuple[bytes, ...]) -> list[Entry]:
+        """Verify and keep the newest one; the entries of what is new."""
+        made: list[Entry] = []
+        for note in notes:
+            try:
+                opened = open_cosigned(self.workspace, self.chain.newest, note)
+            except (FormatError, SignatureError):
+                continue  # of another site, of an earlier key, or forged: it says nothing
+            made += self._hold(note, *opened)
+        return made
+
+    def _hold(self, note: bytes, checkpoint: Checkpoint, key: NoteKey, time: int) -> list[Entry]:
+        path = self.workspace.root / FOLDER / self.chain.channel_id / COSIGNED_FILE
+        known = path.read_bytes() if path.is_file() else b""
+        if known == note:
+            return []
+        by = f"{self.chain.newest.name}/low at {format_time(time)}"
+        text = f"{checkpoint.size} entries of {checkpoint.origin}, co-signed by {by}"
+        if not _answers_for(self.workspace, checkpoint, key):
+            self.warning = f"this side's ledger does not give the head that was co-signed: {text}"
+            return [self._entry(Event.LEDGER_ALARM, Outcome.FAILED, reason="rewritten", detail=self.warning)]
+        if known and _size_of(known) > checkpoint.size:
+            return []
+        try:
+            make_folders(path.parent)
+            write_durably(path, note)
+        except OSError as error:
+            raise host_error(error, f"writing {path}") from None
+        return [self._entry(Event.WITNESSED, Outcome.DONE, detail=text, counts={"entries": checkpoint.size})]
+
+    def _entry(self, event: Event, outcome: Outcome, **facts: Any) -> Entry:
+        root = self.chain.newest
+        own: dict[str, Any] = {"channel": self.chain.channel_id, "channel_name": root.name, "epoch": root.epoch}
+        return entry(event, subject=self.workspace.origin, step="cosigned", outcome=outcome, **own, **facts)
+
+
+def open_cosigned(workspace: "Workspace", root: "Root", note: bytes) -> tuple[Checkpoint, NoteKey, int]:
+    """A co-signed checkpoint of the own ledger, the key that signed it, and when the channel's ledger key co-signed it.
+
+    Raises FormatError and SignatureError.
+    """
+    origin = workspace.settings.sites[0] + ORIGIN_ENDING
+    failure: TidegateError = SignatureError("co-signature: the roots name no ledger keys")
+    for own in workspace.trust.site_chain().newest.role_keys("ledger").values():
+        for theirs in channel_keys(root):
+            try:
+                key = NoteKey(origin, own.public_bytes)
+                checkpoint = open_checkpoint(note, key, what="co-signed checkpoint")
+                return checkpoint, key, open_cosignature(note, CosignerKey(theirs.name, theirs.public))
+            except (FormatError, SignatureError) as error:
+                failure = error
+    raise failure
+
+
+def _answers_for(workspace: "Workspace", checkpoint: Checkpoint, key: NoteKey) -> bool:
+    """Whether the own log has the co-signed head."""
+    log = Log(workspace.folder("ledger"), key)
+    now = workspace.recorder.checkpoint()
+    if now is None or now.size < checkpoint.size:
+        return False
+    try:
+        return log.edge(checkpoint.size, now.size).root() == checkpoint.root
+    except LedgerDamagedError:
+        return False
+
+
+def _size_of(note: bytes) -> int:
+    from tidegate.ledger.checkpoint import read_unverified
+
+    try:
+        return read_unverified(note).size
+    except FormatError:
+        return 0
+
+
+def cosigned_path(workspace: "Workspace", channel_id: str) -> Path:
+    return workspace.root / FOLDER / channel_id / COSIGNED_FILE
