@@ -38,6 +38,13 @@ class Release(StrEnum):
     AUTOMATIC = "automatic"
 
 
+class TwoPeople(StrEnum):
+    """What shows that two people want something."""
+
+    SIGNED = "signed"
+    DECLARED = "declared"
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
     """Settings of one channel, ``[channels.NAME]``."""
@@ -84,6 +91,8 @@ class Settings:
     again_max_bytes: int = 32 * GIB
     #: days that `cleanup` leaves things, each counted from when it became superfluous
     keep_days: int = 90
+    #: high side: what two people need where two are asked for, as for a lower floor of time
+    two_people: TwoPeople = TwoPeople.SIGNED
     stage: str = "default"
     #: folders whose subfolders count as media besides the mount table
     media_folders: tuple[str, ...] = ("/media", "/run/media", "/mnt")
@@ -174,6 +183,8 @@ def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Sett
         values[name] = tuple(values[name])
     if "role" in values:
         values["role"] = Role(values["role"])
+    if "two_people" in values:
+        values["two_people"] = TwoPeople(values["two_people"])
     if "redundancy" in values:
         values["redundancy"] = float(values["redundancy"])
     if "channels" in values:
@@ -270,6 +281,7 @@ _TUPLES = {"sites", "media_folders", "provenance_keys"}
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "role": _one_of(Role),
     "release": _one_of(Release),
+    "two_people": _one_of(TwoPeople),
     "channel": (lambda value: value == "" or _is_name(value), "a name"),
     "sites": (_are_texts, 'a list of names like ["plant-7"]'),
     "clock_trusted": (lambda value: isinstance(value, bool), "true or false"),

@@ -31,6 +31,7 @@ FOLDERS = {
     "spool": 0o700,
     "ledger": 0o755,
     "baselines": 0o755,
+    "evidence": 0o700,
     "papers": 0o755,
     "keys": 0o700,
     "trust": 0o755,
@@ -120,9 +121,12 @@ class Workspace:
 
     def signer(self, role: str) -> "Signer":
         """The private key of a role on this host, ``keys/<role>.key``."""
+        return self.signer_of(self.root / "keys" / f"{role}.key")
+
+    def signer_of(self, path: Path) -> "Signer":
+        """The private key in the file at `path`: a person may keep theirs elsewhere than on this host."""
         from tidegate.trust.keys import load_signer, read_key_info
 
-        path = self.root / "keys" / f"{role}.key"
         passphrase = ask_passphrase() if read_key_info(path).is_locked else None
         return load_signer(path, passphrase)
 

@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.bundle.manifest import Manifest
+from tidegate.bundle.papers import ANNOUNCEMENT_FILE, CHAIN_FILE, COVER_FILE, MANIFEST_FILE
 from tidegate.bundle.tables import Tables
 from tidegate.carrier.announcement import CHUNKS
 from tidegate.config import Settings
 from tidegate.errors import (
     BusyError,
     DigestError,
+    ForkError,
     MediaError,
     RefusedError,
     StateError,
     TamperedError,
     TidegateError,
 )
-from tidegate.ledger.entries import Medium
+from tidegate.ledger.entries import Medium, Target
 from tidegate.report import ProgressCallback
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles
 from tidegate.state.db import Transaction
@@ -38,11 +40,13 @@ from tidegate_receiver.blobs import BlobDigestError
 from tidegate_receiver.bundle_content import ContentFilling
 from tidegate_receiver.bundle_papers import read_head, store_papers, verify_covers
 from tidegate_receiver.copies import Copy
-from tidegate_receiver.numbering import code_text
+from tidegate_receiver.evidence import keep_known_papers, keep_papers
+from tidegate_receiver.numbering import code_text, is_wanted
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome, kind_of
-from tidegate_receiver.quarantine import lay_down, quarantine_receipt
+from tidegate_receiver.quarantine import holds_content, lay_down, quarantine_receipt
 from tidegate_receiver.reassembly import SAVE_SECONDS
 from tidegate_receiver.records import (
+    IN_QUARANTINE,
     WHOLE,
     Subject,
     names_set_by_newer,
@@ -58,6 +62,8 @@ from tidegate_receiver.room import check_quota, check_room
 from tidegate_receiver.spool import Spool
 from tidegate_receiver.verification import Judgement, judge_manifest, verify_tables
 from tidegate_receiver.volume_sets import note_volumes
+from tidegate_receiver.witness import FORK_KEY, Witnessed, witness_cover
+from tidegate_receiver.witness_memory import Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,10 @@ class BundleIntake:
             progress=options.progress,
         )
         self.judgement = Judgement(is_late=False, gap=None)
+        self.papers: dict[str, bytes] = {}
         self.needs: tuple[int, ...] = ()
+        self.cover = b""
+        self.witnessed = Witnessed(Relation.FIRST)
         self._started = time.monotonic()
 
     def run(self) -> ReceiveOutcome:
@@ -127,7 +136,7 @@ class BundleIntake:
                 return self._duplicate()
             if self.options.dry_run:
                 self._verify_head()
-                return self._outcome(OutcomeKind.PLANNED)
+                return self._outcome(OutcomeKind.PLANNED, self.judgement.ahead)
             with self.spool.locked():
                 return self._receive_locked()
         except (RefusedError, MediaError, StateError) as error:
@@ -150,15 +159,19 @@ class BundleIntake:
     def _is_whole_already(self) -> bool:
         with self.workspace.state.reading() as tx:
             row = get_bundle(tx, self.announcement.bundle_id)
+            # One that was cleaned up is taken again only where a bundle that waits builds on it.
+            if row is not None and row.state is BundleState.CLEANED:
+                return not is_wanted(tx, self.workspace.root, row)
         if row is None or row.state not in WHOLE:
             return False
         # Somebody may have emptied quarantine by hand: then the bundle is received again.
-        return row.state is not BundleState.QUARANTINED or self.target.is_dir()
+        return row.state not in IN_QUARANTINE or holds_content(self.target)
 
     def _receive(self) -> ReceiveOutcome:
         self._check_room(sum(part.length for part in self.announcement.parts))
         tables, head, manifest = self._verify_head()
-        if not self.target.is_dir():
+        self._witness()
+        if not holds_content(self.target):
             self._check_room(manifest.content_size)
             with self.workspace.state.transaction() as tx:
                 self._judge(tx, manifest)  # again: another command may have taken the number just now
@@ -174,17 +187,18 @@ class BundleIntake:
                 self.detail["late_names"] = list(names_set_by_newer(tx, manifest))
             self.detail |= {"late": self.judgement.is_late, "needs": list(self.needs), "receipt": receipt}
             counts |= {"artifacts": len(manifest.artifacts), "volumes": len(self.copies)}
-            record_received(tx, self.subject, self.judgement, self.content.filled, self.detail, counts)
+            record_received(tx, self.workspace, self.subject, self.judgement, self.content.filled, self.detail, counts)
         # Not drained here: a ledger that cannot be written now is no failure of a bundle that is in quarantine.
         self.spool.remove()
-        return self._outcome(OutcomeKind.RECEIVED)
+        ahead = self.judgement.ahead
+        return self._outcome(OutcomeKind.RECEIVED) if ahead is None else self._outcome(OutcomeKind.WAITING, ahead)
 
     def _check_room(self, total_bytes: int) -> None:
         what = f"bundle {self.announcement.name}"
         needed = max(0, total_bytes - self.spool.used_bytes())
         check_room(self.spool.folder.parent, needed, what)
         if self.settings.quota_bytes:
-            states = (BundleState.RECEIVING, BundleState.INCOMPLETE, BundleState.QUARANTINED)
+            states = (BundleState.RECEIVING, BundleState.INCOMPLETE, *IN_QUARANTINE)
             with self.workspace.state.reading() as tx:
                 rows = list_bundles(tx, states=states)
             taken = sum(row.content_size for row in rows if row.bundle_id != self.announcement.bundle_id)
@@ -196,18 +210,31 @@ class BundleIntake:
         manifest_bytes = bytes(head[: self.announcement.manifest_length])
         cover, signed = verify_covers(self.copies, self.spool, manifest_bytes, self.others)
         self.subject = with_manifest(self.subject, signed)
+        self.cover = cover
+        self.papers = {
+            MANIFEST_FILE: manifest_bytes,
+            COVER_FILE: cover,
+            ANNOUNCEMENT_FILE: self.verified.frame.data,
+            CHAIN_FILE: self.verified.chain.to_whole_bytes(),
+        }
         manifest = signed.manifest
         with self.workspace.state.reading() as tx:
             self._judge(tx, manifest)
         tables = verify_tables(head, self.verified, manifest)
         self.needs = self._find_needs(tables)
-        if not self.options.dry_run and not self.target.is_dir():
+        if not self.options.dry_run and not holds_content(self.target):
             head = store_papers(self.spool, self.verified, cover, head)
             tables = verify_tables(head, self.verified, manifest)
         return tables, head, manifest
 
+    def _witness(self) -> None:
+        """Hold the low side's ledger in the cover against what was seen of it. A fork makes the bundle wait."""
+        self.witnessed = witness_cover(self.workspace, self.verified.chain, self.subject, self.cover)
+        if self.witnessed.alarm is not None:
+            self.detail[FORK_KEY] = self.witnessed.alarm.message
+
     def _judge(self, tx: Transaction, manifest: Manifest) -> None:
-        history = read_history(tx, self.announcement, self.settings)
+        history = read_history(tx, self.announcement, self.workspace)
         site = self.workspace.trust.site_root()
         self.judgement = judge_manifest(manifest, self.announcement.bundle_id, self.verified.chain, site, history)
 
@@ -242,9 +269,16 @@ class BundleIntake:
     def _fail(self, error: TidegateError) -> ReceiveOutcome:
         if not self.options.dry_run:
             state = self._state_after(error)
+            evidence = self._keep_evidence(error) if isinstance(error, ForkError) else ()
             with self.workspace.state.transaction() as tx:
-                record_failure(tx, self.subject, error, state, self.detail)
+                record_failure(tx, self.subject, error, state, self.detail, evidence)
         return self._outcome(kind_of(error), error)
+
+    def _keep_evidence(self, error: ForkError) -> tuple[Target, ...]:
+        """The papers of both bundles, before anything of this one is removed."""
+        name = self.announcement.name
+        kept = [keep_known_papers(self.workspace, name, other) for other in error.others]
+        return (*kept, keep_papers(self.workspace, name, self.announcement.bundle_id, self.papers))
 
     def _state_after(self, error: TidegateError) -> BundleState | None:
         """Where the bundle stands now; None where nothing is known of it but what a carrier key said."""
@@ -283,6 +317,9 @@ class BundleIntake:
             gap=self.judgement.gap,
             missing_volumes=self.content.missing.volumes if self.content.missing else (),
             missing_text=self.content.missing.text if self.content.missing else "",
+            ledger=self.witnessed.relation if self.witnessed.size else "",
+            warning=self.witnessed.warning,
+            alarm=self.witnessed.alarm,
             seconds=time.monotonic() - self._started,
         )
 

@@ -23,7 +23,7 @@ from tidegate_receiver.copies import Copy
 from tidegate_receiver.looks import Look, look_into
 from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
-from tidegate_receiver.records import read_known_time
+from tidegate_receiver.trusted_time import check_clock, read_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
 __all__ = ["ReceiveOptions", "receive", "receive_media", "receive_medium"]
@@ -82,6 +82,9 @@ def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOp
     with contextlib.ExitStack() as stack:
         for folder in folders:
             _gather(workspace, folder, options, gathered, _look_at(workspace, folder, options, stack))
+        if not options.dry_run:
+            with workspace.state.transaction() as tx:
+                gathered.notes += tuple(filter(None, (check_clock(tx, workspace),)))
         outcomes = gathered.outcomes
         for volumes in _in_order(gathered.bundles):
             medium = gathered.media[volumes[0].verified.announcement.bundle_id]
@@ -207,9 +210,9 @@ def _verify_volume(
     """Verify and read the announcement, by the newest root that is known."""
     chain = _follow_preamble(workspace, found, chains, medium, options)
     with workspace.state.reading() as tx:
-        known = read_known_time(tx, workspace.settings)
+        known = read_time(tx, workspace).known
     others = tuple(item for item in chains.values() if item.channel_id != chain.channel_id)
-    verified = verify_frame(found.frame, chain, others, known or 0)
+    verified = verify_frame(found.frame, chain, others, known)
     groups = max(part.group_count for part in verified.announcement.parts)
     if groups > GROUPS_MAX:
         name = verified.announcement.name

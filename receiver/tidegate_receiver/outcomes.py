@@ -11,6 +11,7 @@ class OutcomeKind(StrEnum):
     """How it ended for one bundle."""
 
     RECEIVED = "received"  # whole, verified, in quarantine
+    WAITING = "waiting"  # whole and verified, but its number or its time jumps: somebody must admit it
     DUPLICATE = "duplicate"  # was there already: nothing to do
     INCOMPLETE = "incomplete"  # something is damaged or missing; what was read is kept
     REFUSED = "refused"  # a check did not pass
@@ -50,12 +51,18 @@ class ReceiveOutcome:
     #: numbers of the volumes of a set that are missing, as far as they are known, and that in words
     missing_volumes: tuple[int, ...] = ()
     missing_text: str = ""
+    #: how the low side's ledger stands to what was seen of it (docs/format/witness.md), what a person should know of
+    #: it, and a fork, for which the bundle waits
+    ledger: str = ""
+    warning: str = ""
+    alarm: TidegateError | None = None
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
         """0 where all is well, else the error's own."""
-        return self.error.exit_code if self.error is not None else 0
+        error = self.error or self.alarm
+        return error.exit_code if error is not None else 0
 
     def as_fields(self) -> dict[str, object]:
         """The outcome for ``--json``."""
@@ -77,6 +84,12 @@ class ReceiveOutcome:
         }
         if self.code:
             facts["code"] = self.code
+        if self.ledger:
+            facts["ledger"] = self.ledger
+        if self.warning:
+            facts["ledger_warning"] = self.warning
+        if self.alarm is not None:
+            facts |= {"alarm": self.alarm.message, "exit_code": self.exit_code}
         if self.gap is not None:
             facts["gap"] = list(self.gap)
         if self.kind is OutcomeKind.INCOMPLETE:
@@ -100,7 +113,7 @@ class MediumReport:
     @property
     def may_be_removed(self) -> bool:
         """Whether the medium has nothing left to give."""
-        done = {OutcomeKind.RECEIVED, OutcomeKind.DUPLICATE}
+        done = {OutcomeKind.RECEIVED, OutcomeKind.WAITING, OutcomeKind.DUPLICATE}
         return all(item.kind in done or item.missing_text for item in self.outcomes)
 
 

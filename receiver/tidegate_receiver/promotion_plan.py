@@ -16,6 +16,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import (
     ChannelUnknownError,
+    LedgerForkError,
     LoadError,
     NameTakenError,
     NotReleasedError,
@@ -35,15 +36,18 @@ from tidegate_receiver.loaders.targets import open_loader
 from tidegate_receiver.numbering import read_void, withdrawal
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
 from tidegate_receiver.quarantine import QuarantinedBundle
-from tidegate_receiver.records import read_known_time
 from tidegate_receiver.release import Permission, Releaser, check_release
+from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import History, judge_manifest
+from tidegate_receiver.witness import FORK_KEY
 
 _HINTS = {
     BundleState.RECEIVING: "it is still being received",
     BundleState.INCOMPLETE: "receive the rest of it first: insert the medium again, or another copy",
+    BundleState.WAITING: 'somebody must admit it first: "tidegate inbox" says why, "tidegate admit BUNDLE" lets it in',
     BundleState.REFUSED: "it did not pass its checks, and nothing of it is here",
     BundleState.DENIED: "somebody decided that it is not loaded",
+    BundleState.CLEANED: "its content was removed after it was loaded; ask the low side for it in a new bundle",
 }
 
 
@@ -83,9 +87,11 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
         raise LoadError(f"bundle {row.name}: is {row.state.value}, not in quarantine", hint=_HINTS.get(row.state, ""))
     quarantine = QuarantinedBundle(workspace.folder("quarantine") / row.bundle_id)
     papers = read_papers(quarantine)
+    if FORK_KEY in row.detail:
+        raise NotReleasedError(f"bundle {row.name}: {row.detail[FORK_KEY]}", hint=LedgerForkError.hint)
     permission = check_release(workspace.settings, papers.manifest.channel_name, releaser, row.name)
     if row.state is BundleState.QUARANTINED:
-        _check_standing(workspace, quarantine, papers.manifest)
+        check_standing(workspace, quarantine, papers.manifest)
     with workspace.state.reading() as tx:
         _check_withdrawn(tx, row, papers)
     depot = Depot(workspace.root / "depot", create=False)  # looking, as a dry run does, makes none
@@ -97,7 +103,7 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
         wanted = tuple(item for item in items if item.name not in kept)
         _check_places(tx, row, wanted)
     sizes = content_bytes(source, items)
-    loader = open_loader(to, source) if to is not None else None
+    loader = open_loader(to, source, workspace.registries) if to is not None else None
     if loader is not None:
         loader.check(wanted)
     return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader)
@@ -112,7 +118,7 @@ def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:
         )
 
 
-def _check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifest: Manifest) -> None:
+def check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifest: Manifest) -> None:
     """Whether the bundle would be taken today: months may lie between quarantine and promotion.
 
     A key that was revoked meanwhile, a channel that was unpinned, narrower limits, a new epoch and an expiry count here
@@ -123,8 +129,8 @@ def _check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifes
     if chain is None:
         raise ChannelUnknownError(f"bundle {manifest.name}: channel {manifest.channel_name} is not pinned any more")
     with workspace.state.reading() as tx:
-        known = read_known_time(tx, workspace.settings)
-    check_root_time(chain.newest, known or 0)
+        known = read_time(tx, workspace).known
+    check_root_time(chain.newest, known)
     detached = find_signatures(parse_cover(quarantine.paper(COVER_FILE)))
     verify_manifest(detached, quarantine.manifest_bytes(), chain, others=chains.values())
     history = History(site=workspace.settings.sites[0], known_time=known)

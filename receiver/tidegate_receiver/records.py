@@ -2,30 +2,34 @@
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.bundle.manifest import Manifest, VoidNumber
 from tidegate.carrier.announcement import Announcement
-from tidegate.clock import now, parse_time
-from tidegate.config import Settings
+from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
-from tidegate.ledger.entries import Entry, Event, KeyHolder, Medium, Outcome, PreviousBundle, entry
+from tidegate.ledger.entries import Entry, Event, KeyHolder, Medium, Outcome, PreviousBundle, Target, entry
 from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.jobs import JobState, begin_job, end_job, find_job
-from tidegate.state.meta import FLOOR_STEP_SECONDS, floor, known_time, raise_floor
 from tidegate.state.names import begin_epoch, list_names
-from tidegate_receiver.numbering import read_void, void_detail
+from tidegate_receiver.numbering import HELD, read_void, void_detail
 from tidegate_receiver.outcomes import event_of, reason_of
 from tidegate_receiver.reassembly import FillReport
+from tidegate_receiver.trusted_time import note_time, read_time
 from tidegate_receiver.verification import History, Judgement, VerifiedAnnouncement, VerifiedManifest
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
 
 JOB_KIND = "receive"
 SIDE = "high"
 #: states in which a bundle is whole here, so that another copy of it has nothing to add
-WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.DENIED)
+WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.WAITING, BundleState.DENIED)
+#: states in which the content lies in quarantine
+IN_QUARANTINE = (BundleState.QUARANTINED, BundleState.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Subject:
         }
         if self.signed is not None:
             facts |= _signed_facts(self.signed)
-        return entry(event, subject=announcement.name, step=event, outcome=outcome, **facts | more)
+        return entry(event, **{"subject": announcement.name, "step": event, "outcome": outcome, **facts, **more})
 
 
 def _signed_facts(signed: VerifiedManifest) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def _signed_facts(signed: VerifiedManifest) -> dict[str, Any]:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def read_history(tx: Transaction, announcement: Announcement, settings: Settings) -> History:
+def read_history(tx: Transaction, announcement: Announcement | Manifest, workspace: "Workspace") -> History:
     """What the checks ask of this side's memory."""
     row = get_channel(tx, announcement.channel)
     counts = row is not None and row.epoch == announcement.epoch  # a new epoch begins counting anew
@@ -80,32 +84,16 @@ def read_history(tx: Transaction, announcement: Announcement, settings: Settings
         for other in bundles_by_number(tx, announcement.channel, announcement.sequence)
         if other.state is not BundleState.REFUSED and epoch_of(other) == announcement.epoch
     )
+    time = read_time(tx, workspace)
     return History(
-        site=settings.sites[0],
+        site=workspace.settings.sites[0],
         highest_sequence=row.highest_sequence if row is not None and counts else 0,
         floor_sequence=row.floor_sequence if row is not None and counts else 0,
         same_number=tuple(same),
-        known_time=read_known_time(tx, settings),
-        created_limit=_created_limit(tx, settings),
+        known_time=time.known,
+        created_limit=time.created_limit,
         void={number: item.bundle_id for number, item in void.items()},
     )
-
-
-def read_known_time(tx: Transaction, settings: Settings) -> int | None:
-    """What is certainly over: the floor, or the own clock where it counts; None before anything is known."""
-    return known_time(tx, now() if settings.clock_trusted else None)
-
-
-def _created_limit(tx: Transaction, settings: Settings) -> int | None:
-    """The latest time of creation that can be judged here.
-
-    The own clock may always *widen* what is taken, even where it does not count: a bundle that is new by it is no
-    alarm after a quiet month. The floor itself rises by the signed times and a good clock alone.
-    """
-    known = floor(tx)
-    if known is None and not settings.clock_trusted:
-        return None
-    return max(known or 0, now()) + FLOOR_STEP_SECONDS
 
 
 def epoch_of(row: BundleRow) -> int:
@@ -115,7 +103,7 @@ def epoch_of(row: BundleRow) -> int:
 def names_set_by_newer(tx: Transaction, manifest: Manifest) -> tuple[str, ...]:
     """The artifacts' names that a bundle of a higher number has set, or brought and not yet set."""
     newer = {row.name for row in list_names(tx, manifest.channel) if row.sequence > manifest.sequence}
-    for row in list_bundles(tx, channel_id=manifest.channel, states=WHOLE[:2]):
+    for row in list_bundles(tx, channel_id=manifest.channel, states=HELD):
         if row.sequence > manifest.sequence and epoch_of(row) == manifest.epoch:
             newer.update(str(artifact.get("name")) for artifact in row.artifacts)
     return tuple(artifact.name for artifact in manifest.artifacts if artifact.name in newer)
@@ -129,7 +117,7 @@ def make_row(subject: Subject, state: BundleState, detail: dict[str, Any]) -> Bu
     signed = subject.signed
     assert signed is not None, "nothing is written of a bundle before its signatures hold"
     manifest, announcement = signed.manifest, subject.verified.announcement
-    folder = "quarantine" if state is BundleState.QUARANTINED else "spool"
+    folder = "quarantine" if state in IN_QUARANTINE else "spool"
     return BundleRow(
         bundle_id=announcement.bundle_id,
         channel_id=manifest.channel,
@@ -167,49 +155,78 @@ def record_begin(tx: Transaction, subject: Subject) -> None:
 
 def record_received(
     tx: Transaction,
+    workspace: "Workspace",
     subject: Subject,
     judgement: Judgement,
     filled: FillReport,
     detail: dict[str, Any],
     counts: dict[str, int],
 ) -> None:
-    """The bundle is in quarantine: its row, the channel's number, the floor of time, and all entries of it."""
+    """The bundle is in quarantine: its row, the channel's number, the floor of time, and all entries of it.
+
+    One that is ahead waits: it moves no number and no time before somebody admits it (`admission`).
+    """
     signed = subject.signed
     assert signed is not None
-    manifest = signed.manifest
-    known = read_void(tx, manifest.channel, manifest.epoch)
-    put_bundle(tx, make_row(subject, BundleState.QUARANTINED, {**detail, "void": void_detail(manifest)}))
-    before = get_channel(tx, manifest.channel)
-    if before is not None and before.epoch < manifest.epoch:
-        begin_epoch(tx, manifest.channel)
-    ensure_channel(tx, manifest.channel, manifest.channel_name, manifest.epoch)
-    note_sequence(tx, manifest.channel, manifest.sequence)
-    raise_floor(tx, created=parse_time(manifest.created))
     lost, mended = filled.symbols_missing, filled.symbols_mended
     stored = sum(part.length for part in subject.verified.announcement.parts)
     tx.queue(subject.entry(Event.RECEIVE, counts=counts, stored=stored, symbols_lost=lost, symbols_mended=mended))
     if mended:
         tx.queue(subject.entry(Event.MEND, symbols_lost=lost, symbols_mended=mended, names=()))
     tx.queue(subject.entry(Event.QUARANTINE, manifest_digest=f"sha256:{subject.verified.announcement.bundle_id}"))
-    if judgement.is_late:
-        tx.queue(subject.entry(Event.LATE, detail=_late_text(detail), names=tuple(detail.get("late_names", ()))))
-    for item in manifest.void or ():
-        told = known.get(item.sequence)
-        if told is None or told.reason != item.reason:
-            tx.queue(_void_entry(subject, item))
-    if judgement.gap is not None:
-        first, last = judgement.gap
-        missing = f"number {first}" if first == last else f"numbers {first} to {last}"
-        tx.queue(subject.entry(Event.GAP, detail=f"{missing} have not come", names=()))
+    ahead = judgement.ahead
+    if ahead is not None:
+        put_bundle(tx, make_row(subject, BundleState.WAITING, {**detail, "waits_for": ahead.message}))
+        tx.queue(subject.entry(Event.AHEAD, Outcome.BEGUN, reason=ahead.reason, detail=ahead.message, names=()))
+    else:
+        for made in note_taken(tx, workspace, signed.manifest, judgement, detail):
+            tx.queue(subject.entry(**made))
+        put_bundle(tx, make_row(subject, BundleState.QUARANTINED, {**detail, "void": void_detail(signed.manifest)}))
     _end_job(tx, subject, JobState.DONE)
 
 
-def _void_entry(subject: Subject, item: VoidNumber) -> Entry:
+def note_taken(
+    tx: Transaction, workspace: "Workspace", manifest: Manifest, judgement: Judgement, detail: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """A bundle counts from now on: move the channel's number and the floor of time.
+
+    The entries that follow from it, each as the facts by which it differs from the bundle's others.
+    """
+    known = read_void(tx, manifest.channel, manifest.epoch)
+    before = get_channel(tx, manifest.channel)
+    if before is not None and before.epoch < manifest.epoch:
+        begin_epoch(tx, manifest.channel)
+    ensure_channel(tx, manifest.channel, manifest.channel_name, manifest.epoch)
+    note_sequence(tx, manifest.channel, manifest.sequence)
+    note_time(tx, workspace, parse_time(manifest.created))
+    made: list[dict[str, Any]] = []
+    if judgement.is_late:
+        late_names = tuple(detail.get("late_names", ()))
+        made.append({"event": Event.LATE, "detail": _late_text(detail), "names": late_names})
+    for item in manifest.void or ():
+        told = known.get(item.sequence)
+        if told is None or told.reason != item.reason:
+            made.append(_void_facts(manifest.channel, item))
+    if judgement.gap is not None:
+        first, last = judgement.gap
+        missing = f"number {first}" if first == last else f"numbers {first} to {last}"
+        made.append({"event": Event.GAP, "detail": f"{missing} have not come", "names": ()})
+    return made
+
+
+def _void_facts(channel_id: str, item: VoidNumber) -> dict[str, Any]:
     """The low side's word that a number will not come, or that its bundle is taken back."""
-    event = Event.DISCARD if item.reason is None else Event.WITHDRAW
-    own = subject.entry(event, names=(), detail=item.reason or "the low side says that it will not come")
-    name = bundle_name(subject.verified.announcement.channel, item.sequence)
-    return replace(own, subject=name, bundle=item.bundle_id, bundle_name=name, sequence=item.sequence, previous=None)
+    name = bundle_name(channel_id, item.sequence)
+    return {
+        "event": Event.DISCARD if item.reason is None else Event.WITHDRAW,
+        "subject": name,
+        "names": (),
+        "detail": item.reason or "the low side says that it will not come",
+        "bundle": item.bundle_id,
+        "bundle_name": name,
+        "sequence": item.sequence,
+        "previous": None,
+    }
 
 
 def _late_text(detail: dict[str, Any]) -> str:
@@ -222,15 +239,26 @@ def record_duplicate(tx: Transaction, subject: Subject) -> None:
 
 
 def record_failure(
-    tx: Transaction, subject: Subject, error: TidegateError, state: BundleState | None, detail: dict[str, Any]
+    tx: Transaction,
+    subject: Subject,
+    error: TidegateError,
+    state: BundleState | None,
+    detail: dict[str, Any],
+    evidence: tuple[Target, ...] = (),
 ) -> None:
-    """The one entry of an error, and the row's new state where the bundle is known."""
+    """The one entry of an error, and the row's new state where the bundle is known.
+
+    Of a fork the entry lists both bundle_ids, each with the place of its papers.
+    """
     event, outcome = event_of(error)
-    facts: dict[str, Any] = {"reason": reason_of(error), "detail": error.message}
+    facts: dict[str, Any] = {"reason": reason_of(error), "detail": error.message, "targets": evidence}
     if detail.get("chunks"):
         facts["counts"] = {"chunks": detail["chunks"], "chunks_done": detail["chunks_done"]}
     if state is not None and subject.signed is not None:
-        row = make_row(subject, state, {**detail, "reason": facts["reason"], "error": error.message})
+        facts_kept = {"reason": facts["reason"], "error": error.message}
+        if evidence:
+            facts_kept["evidence"] = [item.place for item in evidence]
+        row = make_row(subject, state, {**detail, **facts_kept})
         put_bundle(tx, row)
         _end_job(tx, subject, JobState.FAILED)
     tx.queue(subject.entry(event, outcome, **facts))

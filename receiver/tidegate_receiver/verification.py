@@ -73,7 +73,7 @@ class History:
     same_number: tuple[str, ...] = ()
     #: the later of the trusted floor and a clock that counts; None before anything is known
     known_time: int | None = None
-    #: a time of creation later than this waits for approval; None where nothing can be ahead
+    #: a time of creation later than this waits for somebody who admits it; None where nothing can be ahead
     created_limit: int | None = None
     #: numbers that the low side has declared void, with the bundle_id that had each
     void: Mapping[int, str] = field(default_factory=dict)
@@ -86,6 +86,8 @@ class Judgement:
     is_late: bool
     #: numbers between the highest one taken and this one that have not come and are not void: first and last, or None
     gap: tuple[int, int] | None
+    #: what jumps, number or time: somebody must admit the bundle before it counts; None where nobody must
+    ahead: AheadError | None = None
 
 
 # --- who speaks -------------------------------------------------------------------------------
@@ -181,7 +183,10 @@ def judge_manifest(manifest: Manifest, taken_id: str, chain: Chain, site: Root, 
         raise AudienceError(f"bundle {manifest.name}: is for {listed}; this is {history.site}")
     check_channel(chain, manifest.channel, manifest.epoch, f"bundle {manifest.name}")
     _check_sequence(manifest, taken_id, history)
-    _check_time(manifest, history)
+    _check_expiry(manifest, history)
+    ahead = _find_jump(manifest, history)
+    if ahead is not None:
+        return Judgement(is_late=False, gap=None, ahead=ahead)
     highest = history.highest_sequence
     void = {*history.void, *(item.sequence for item in manifest.void or ())}
     gap = missing_between(highest + 1, manifest.sequence - 1, void=void) if highest else None
@@ -190,35 +195,42 @@ def judge_manifest(manifest: Manifest, taken_id: str, chain: Chain, site: Root, 
 
 def _check_sequence(manifest: Manifest, taken_id: str, history: History) -> None:
     number, highest = manifest.sequence, history.highest_sequence
-    for other in history.same_number:
-        if other != taken_id:
-            raise ForkError(f"bundle {manifest.name}: was seen as {other[:16]}, and now as {taken_id[:16]}")
+    others = tuple(other for other in history.same_number if other != taken_id)
+    if others:
+        raise ForkError(
+            f"bundle {manifest.name}: was seen as {others[0][:16]}, and now as {taken_id[:16]}", others=others
+        )
     voided = history.void.get(number)
     if voided == taken_id:
         raise StaleError(f"bundle {manifest.name}: the low side has declared its number void", hint=_VOID_HINT)
     if voided is not None:
-        raise ForkError(f"bundle {manifest.name}: its number is void, and was that of {voided[:16]}")
+        raise ForkError(f"bundle {manifest.name}: its number is void, and was that of {voided[:16]}", others=(voided,))
     if number < history.floor_sequence:
         raise StaleError(
             f"bundle {manifest.name}: number {number} is below the channel's floor, {history.floor_sequence}"
         )
     if number <= highest - SEQUENCE_WINDOW:
         raise StaleError(f"bundle {manifest.name}: number {number} is {SEQUENCE_WINDOW} or more behind {highest}")
-    # A site that joins a channel late has seen nothing: its first number is where it joins.
-    if highest and number > highest + SEQUENCE_WINDOW:
-        raise AheadError(f"bundle {manifest.name}: number {number} is more than {SEQUENCE_WINDOW} ahead of {highest}")
 
 
-def _check_time(manifest: Manifest, history: History) -> None:
-    """Both limits are this side's: expiry by what is certainly over, creation by what may be true at most."""
-    known, limit = history.known_time, history.created_limit
+def _check_expiry(manifest: Manifest, history: History) -> None:
+    known = history.known_time
     if manifest.expires is not None and known is not None and parse_time(manifest.expires) <= known:
         raise ExpiredError(f"bundle {manifest.name}: expired {manifest.expires}, it is {format_time(known)} or later")
+
+
+def _find_jump(manifest: Manifest, history: History) -> AheadError | None:
+    """A number or a time of creation that jumps further than what may be true without anybody's doubt."""
+    number, highest, limit = manifest.sequence, history.highest_sequence, history.created_limit
+    hint = f'ask the low side whether that is right, then: "tidegate admit {manifest.name} --reason TEXT", or --deny'
+    # A site that joins a channel late has seen nothing: its first number is where it joins.
+    if highest and number > highest + SEQUENCE_WINDOW:
+        what = f"number {number} is more than {SEQUENCE_WINDOW} ahead of {highest}"
+        return AheadError(f"bundle {manifest.name}: {what}", hint=hint)
     if limit is not None and parse_time(manifest.created) > limit:
-        raise AheadError(
-            f"bundle {manifest.name}: created {manifest.created}, which is after {format_time(limit)}",
-            hint="set this host's clock, and try again; if it is right, the low side's clock is wrong",
-        )
+        what = f"created {manifest.created}, which is after {format_time(limit)}"
+        return AheadError(f"bundle {manifest.name}: {what}", hint=hint)
+    return None
 
 
 def verify_tables(head: memoryview, verified: VerifiedAnnouncement, manifest: Manifest) -> Tables:

@@ -26,7 +26,6 @@ from tidegate.errors import (
     ChannelUnknownError,
     DigestError,
     DiskFullError,
-    EpochError,
     ExpiredError,
     KeyRevokedError,
     LedgerError,
@@ -37,6 +36,7 @@ from tidegate.errors import (
     RegistryAuthError,
     RequiredMissingError,
     StageUnknownError,
+    StaleError,
     TidegateError,
     UnsafePathError,
     UsageError,
@@ -44,7 +44,7 @@ from tidegate.errors import (
 from tidegate.ledger.entries import RecordedEntry, read_entry
 from tidegate.state.bundles import BundleState, get_bundle, set_bundle_state
 from tidegate.state.jobs import list_jobs
-from tidegate.state.meta import raise_floor
+from tidegate.state.meta import set_floor
 from tidegate.state.names import get_name
 from tidegate.trust.payload import Limits
 from tidegate.trust.rotation import revoke_key
@@ -331,14 +331,14 @@ def test_load_refuses_a_bundle_of_an_older_epoch(high: Workspace, low: Depot) ->
     side = LowSide("plant")
     side.rotate(epoch=2)
     high.trust.advance(side.chain)
-    with pytest.raises(EpochError):
+    with pytest.raises(StaleError):
         load(high, bundle_id)
 
 
 def test_load_refuses_a_bundle_that_expired_in_quarantine(high: Workspace, low: Depot) -> None:
     bundle_id = quarantine(high, low, artifacts(low), expires="2026-02-01T00:00:00Z")
     with high.state.transaction() as tx:
-        raise_floor(tx, created=CREATED)
+        set_floor(tx, CREATED)
     with pytest.raises(ExpiredError):
         load(high, bundle_id)
 

@@ -152,7 +152,7 @@ class Side:
         full = {bundle for bundle, blobs in self.quarantined().items() if blobs}
         assert full >= {bundle for bundle, state in rows.items() if state is BundleState.QUARANTINED}
         # One that was moved and not yet recorded is whole, and the next `receive` records it; nothing loads it before.
-        under_way = {BundleState.QUARANTINED, BundleState.RECEIVING, BundleState.INCOMPLETE}
+        under_way = {BundleState.QUARANTINED, BundleState.WAITING, BundleState.RECEIVING, BundleState.INCOMPLETE}
         assert all(rows[bundle] in under_way for bundle in full), rows
         _whole_blobs(self.root / "depot")
         blobs = _whole_blobs(self.root / "stages" / "default")

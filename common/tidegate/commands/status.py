@@ -44,14 +44,28 @@ def show_status(invocation: Invocation) -> None:
     report.line(f"bundles: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'none yet'}")
     recent = [row for row in rows if row.state is not BundleState.DISCARDED][-RECENT:]
     _show_bundles(report, recent)
+    forks = [row for row in rows if is_open_fork(row)]
+    for row in forks:
+        report.warn(f"two bundles have the number of {row.name}: their papers are in {evidence_of(row)}")
     report.closing(
         f"next: {next_step(workspace, rows)}",
         root=str(workspace.root),
         initialised=True,
         role=settings.role,
         bundles=counts,
+        forks=[{"bundle": row.name, "bundle_id": row.bundle_id, "evidence": row.detail["evidence"]} for row in forks],
         recent=[{"bundle": row.name, "bundle_id": row.bundle_id, "state": row.state} for row in recent],
     )
+
+
+def is_open_fork(row: BundleRow) -> bool:
+    """Whether the row is of a second bundle with one number, and nobody has looked into it yet."""
+    return row.state is BundleState.REFUSED and bool(row.detail.get("evidence"))
+
+
+def evidence_of(row: BundleRow) -> str:
+    """The folder in which the papers of all bundles with the row's number lie."""
+    return str(row.detail["evidence"][-1]).rpartition("/")[0]
 
 
 def _show_bundles(report: Report, rows: Sequence[BundleRow]) -> None:
@@ -78,6 +92,13 @@ def next_step(workspace: Workspace, rows: tuple[BundleRow, ...]) -> str:
         return '"tidegate pack IMAGE|./FOLDER|LIST.yaml"; "tidegate plan …" says what it would bring'
     if not workspace.trust.list():
         return '"tidegate trust add FILE --fingerprint …" with the low side\'s pairing file'
+    forks = [row for row in rows if is_open_fork(row)]
+    if forks:
+        return f'call the low side about {forks[0].name}; "tidegate admit {forks[0].bundle_id[:16]} --deny" settles it'
+    jumping = [row for row in rows if row.state is BundleState.WAITING]
+    if jumping:
+        name = jumping[0].name
+        return f'ask the low side about {name}, then "tidegate admit {name}"; "tidegate inbox" says why'
     waiting = [row for row in rows if row.state is BundleState.QUARANTINED]
     if waiting:
         return f'"tidegate load {waiting[0].name}"'

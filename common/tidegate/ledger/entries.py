@@ -68,6 +68,7 @@ class Event(StrEnum):
     TRUST_CHANGE = "trust-change"
     POLICY_CHANGE = "policy-change"
     CLOCK_ALARM = "clock-alarm"
+    CLOCK_CHANGE = "clock-change"
     LEDGER_ALARM = "ledger-alarm"
     EXPORT = "export"
     SLIP_PRINTED = "slip-printed"

@@ -2,7 +2,7 @@
 
 The high side has no network time. The *floor* is a time that is certainly over: it rises with signed times of creation
 and with a clock that is marked good, never by more than seven days at a step, so that no wrong clock, ours or theirs,
-can stop everything for good. Times are seconds since 1970.
+can stop everything for good. Where it begins: decision 0016. Times are seconds since 1970.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _FLOOR = "time.floor"
 class FloorChange:
     """The floor before and after; `is_capped` where the time given lay further ahead than one step."""
 
-    before: int | None
+    before: int
     after: int
     is_capped: bool
 
@@ -50,26 +50,22 @@ def floor(tx: Transaction) -> int | None:
         raise StateError(f"the floor of time is {text!r}, not a number") from None
 
 
-def known_time(tx: Transaction, good_clock: int | None) -> int | None:
-    """What expiry is judged by: the later of floor and clock. `good_clock` is None where the clock does not count."""
-    times = [time for time in (floor(tx), good_clock) if time is not None]
-    return max(times) if times else None
+def raise_floor(
+    tx: Transaction, *, start: int, created: int | None = None, good_clock: int | None = None
+) -> FloorChange:
+    """Raise the floor to the later of the two, by one step at most; `start` is where it stands before the first.
 
-
-def is_ahead(tx: Transaction, created: int, good_clock: int | None) -> bool:
-    """Whether a time of creation lies more than one step beyond what is known. Nothing is ahead of nothing."""
-    known = known_time(tx, good_clock)
-    return known is not None and created > known + FLOOR_STEP_SECONDS
-
-
-def raise_floor(tx: Transaction, *, created: int | None = None, good_clock: int | None = None) -> FloorChange:
-    """Raise the floor to the later of the two, by one step at most; the first time that is known sets it.
-
-    `created` is signed and verified, `good_clock` the own clock where it counts. The floor never falls.
+    `created` is signed and verified, `good_clock` the own clock where it counts. The floor never falls here.
     """
-    given = max(time for time in (created, good_clock, floor(tx)) if time is not None)
-    before = floor(tx)
-    after = given if before is None else min(given, before + FLOOR_STEP_SECONDS)
-    if after != before:
-        set_meta(tx, _FLOOR, str(after))
+    known = floor(tx)
+    before = start if known is None else known
+    given = max(time for time in (created, good_clock, before) if time is not None)
+    after = min(given, before + FLOOR_STEP_SECONDS)
+    if after != known:
+        set_floor(tx, after)
     return FloorChange(before, after, is_capped=given > after)
+
+
+def set_floor(tx: Transaction, seconds: int) -> None:
+    """Put the floor where people said that it stands; everything else goes through `raise_floor`."""
+    set_meta(tx, _FLOOR, str(seconds))

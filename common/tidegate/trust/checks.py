@@ -18,11 +18,14 @@ from tidegate.errors import (
     KeyRevokedError,
     LimitError,
     SignatureError,
+    StaleError,
 )
 from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, MANIFEST_TYPE, Signature, pae, parse_detached
 from tidegate.trust.keys import verify
 from tidegate.trust.payload import Limits, Patterns, RoleName, RootType
 from tidegate.trust.root import Chain, Key, Root, VerifiedSigner, verified_signers
+
+_OLD_EPOCH = "the low side began to count anew after it was packed: set this medium aside"
 
 
 class SignedFrame(Protocol):
@@ -84,7 +87,9 @@ def check_channel(chain: Chain, channel_id: str, epoch: int, what: str) -> None:
     root = chain.newest
     if channel_id != chain.channel_id:
         raise ChannelUnknownError(f"{what}: is of channel {channel_id[:16]}, signed by a key of channel {root.name}")
-    if epoch != root.epoch:
+    if epoch < root.epoch:
+        raise StaleError(f"{what}: epoch {epoch}, but channel {root.name} is in epoch {root.epoch}", hint=_OLD_EPOCH)
+    if epoch > root.epoch:
         raise EpochError(f"{what}: epoch {epoch}, but channel {root.name} is in epoch {root.epoch}")
 
 

@@ -86,6 +86,10 @@ def what_is_missing(row: BundleRow) -> str:
         if isinstance(done, int) and isinstance(total, int):
             return f"{total - done} of {total} pieces" + (f": {sticks}" if isinstance(sticks, str) else "")
         return "part of it was not read"
+    if row.state is BundleState.WAITING:
+        return printable(f"somebody who admits it: {row.detail.get('waits_for', '')}", 160)
+    if row.state is BundleState.REFUSED and row.detail.get("evidence"):
+        return printable(f"a fork: {row.detail.get('error', '')}; papers in {row.detail['evidence'][-1]}", 240)
     if row.state is BundleState.REFUSED:
         return printable(str(row.detail.get("error", "refused")), 100)
     needs = row.detail.get("needs") or ()

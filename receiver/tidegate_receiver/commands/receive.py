@@ -83,8 +83,11 @@ def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = (
     for outcome in found.outcomes:
         ending = _ending(outcome, outcome.name in loaded)
         report.closing(f"{_what(outcome)}; {ending}", **_values(outcome, found, outcome.name in loaded))
-        if outcome.error is not None and not report.json_lines:
-            print_error(outcome.error)
+        if outcome.warning:
+            report.warn(outcome.warning)
+        for error in (outcome.error, outcome.alarm):
+            if error is not None and not report.json_lines:
+                print_error(error)
     return max((outcome.exit_code for outcome in found.outcomes), default=0)
 
 
@@ -105,6 +108,8 @@ def _what(outcome: ReceiveOutcome) -> str:
     size = format_bytes(outcome.content_size)
     if outcome.kind is OutcomeKind.RECEIVED:
         return f"received {name}: {_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
+    if outcome.kind is OutcomeKind.WAITING:
+        return f"{outcome.name} waits: {_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
     if outcome.kind is OutcomeKind.DUPLICATE:
         return f"nothing to do: {name} is here already"
     if outcome.kind is OutcomeKind.INCOMPLETE:
@@ -136,8 +141,13 @@ def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
             )
         if outcome.needs:
             notes.append(f"load number {', '.join(map(str, outcome.needs))} first")
-        notes.append("loaded" if is_loaded else f'next: "tidegate load {outcome.name}"')
+        if outcome.alarm is not None:
+            notes.append("it waits, since the low side's ledger contradicts what was seen")
+        else:
+            notes.append("loaded" if is_loaded else f'next: "tidegate load {outcome.name}"')
         return "; ".join([*notes, "the medium may be removed", *_for_the_office(outcome)])
+    if outcome.kind is OutcomeKind.WAITING:
+        return "; ".join([f'next: "tidegate admit {outcome.name}"', "the medium may be removed"])
     if outcome.kind is OutcomeKind.DUPLICATE:
         return "; ".join(["the medium may be removed", *_for_the_office(outcome)])
     if outcome.kind is OutcomeKind.PLANNED:

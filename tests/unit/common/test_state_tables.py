@@ -202,28 +202,19 @@ def test_an_ended_job_is_not_taken_up(tx: Transaction) -> None:
 # --- the floor of time --------------------------------------------------------------------------
 
 
-def test_the_first_known_time_sets_the_floor(tx: Transaction) -> None:
+def test_the_first_time_moves_the_floor_by_one_step_from_its_start_at_most(tx: Transaction) -> None:
     assert meta.floor(tx) is None
-    assert meta.known_time(tx, None) is None
-    assert not meta.is_ahead(tx, 4_000_000_000, None)
-    assert meta.raise_floor(tx, created=1000) == meta.FloorChange(None, 1000, is_capped=False)
+    assert meta.raise_floor(tx, start=1000, created=4_000_000_000) == meta.FloorChange(1000, 1000 + 7 * DAY, True)
+    assert meta.floor(tx) == 1000 + 7 * DAY
 
 
 def test_the_floor_rises_by_seven_days_at_most_and_never_falls(tx: Transaction) -> None:
-    meta.raise_floor(tx, created=1000)
-    assert meta.raise_floor(tx, created=0) == meta.FloorChange(1000, 1000, is_capped=False)
-    assert meta.raise_floor(tx, created=1000 + DAY, good_clock=500).after == 1000 + DAY
-    capped = meta.raise_floor(tx, created=4_000_000_000)
+    meta.set_floor(tx, 1000)
+    assert meta.raise_floor(tx, start=0, created=0) == meta.FloorChange(1000, 1000, is_capped=False)
+    assert meta.raise_floor(tx, start=0, created=1000 + DAY, good_clock=500).after == 1000 + DAY
+    capped = meta.raise_floor(tx, start=0, created=4_000_000_000)
     assert (capped.after, capped.is_capped) == (1000 + 8 * DAY, True)
     assert meta.floor(tx) == 1000 + 8 * DAY
-
-
-def test_what_is_created_more_than_a_step_beyond_floor_and_good_clock_is_ahead(tx: Transaction) -> None:
-    meta.raise_floor(tx, created=1000)
-    assert not meta.is_ahead(tx, 1000 + 7 * DAY, None)
-    assert meta.is_ahead(tx, 1001 + 7 * DAY, None)
-    assert not meta.is_ahead(tx, 1001 + 7 * DAY, 2000)
-    assert meta.known_time(tx, 2000) == 2000
 
 
 def test_a_floor_that_is_no_number_is_a_state_error(tx: Transaction) -> None:

@@ -11,6 +11,7 @@ from tidegate.errors import (
     KeyRevokedError,
     LimitError,
     SignatureError,
+    StaleError,
 )
 from tidegate.trust.checks import (
     check_channel,
@@ -141,8 +142,10 @@ def test_check_channel_compares_id_and_epoch() -> None:
     check_channel(chain, chain.channel_id, 2, "manifest")
     with pytest.raises(ChannelUnknownError):
         check_channel(chain, other().channel_id, 2, "manifest")
-    with pytest.raises(EpochError, match="epoch 1, but channel plant is in epoch 2"):
+    with pytest.raises(StaleError, match="epoch 1, but channel plant is in epoch 2"):
         check_channel(chain, chain.channel_id, 1, "manifest")
+    with pytest.raises(EpochError, match="epoch 3, but channel plant is in epoch 2"):
+        check_channel(chain, chain.channel_id, 3, "manifest")
 
 
 def test_check_root_time_refuses_an_expired_root_only() -> None:
