@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tidegate.errors import UsageError
 from tidegate.registry.reference import files_name, parse_reference
 from tidegate_sender.collect.files import title_of
-from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.items import FilesItem, Item, LayoutItem
+from tidegate_sender.collect.list_images import make_image, make_key
 from tidegate_sender.collect.yaml_places import MAX_BYTES, Document, read_yaml
 
 if TYPE_CHECKING:
@@ -137,11 +138,6 @@ def _entry_items(kind: str, entry: Any, folder: Path, place: str) -> Iterable[It
     return (make(fields, folder, common),)
 
 
-def _image(fields: dict[str, Any], _folder: Path, common: dict[str, Any]) -> ImageItem:
-    platforms = tuple(fields.get("platforms", ()))
-    return ImageItem(reference=parse_reference(fields["ref"]), platforms=platforms, **common)
-
-
 def _layout(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> LayoutItem:
     name = fields.get("name", "")
     return LayoutItem(
@@ -162,8 +158,9 @@ def _files(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> File
 
 #: each list at the top: the field that a plain text stands for, and what makes the item (None: `list_entries`)
 _KINDS: dict[str, tuple[str, Callable[[dict[str, Any], Path, dict[str, Any]], Item] | None]] = {
-    "images": ("ref", _image),
+    "images": ("ref", make_image),
     "layouts": ("path", _layout),
     "files": ("path", _files),
+    "keys": ("path", make_key),
     "charts": ("source", None),
 }
