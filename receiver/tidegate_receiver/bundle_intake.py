@@ -31,6 +31,8 @@ from tidegate.errors import (
     TidegateError,
 )
 from tidegate.ledger.entries import Medium, Target
+from tidegate.ledger.witness_folder import FORK_KEY
+from tidegate.ledger.witness_memory import Relation
 from tidegate.report import ProgressCallback
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles
 from tidegate.state.db import Transaction
@@ -62,8 +64,7 @@ from tidegate_receiver.room import check_quota, check_room
 from tidegate_receiver.spool import Spool
 from tidegate_receiver.verification import Judgement, judge_manifest, verify_tables
 from tidegate_receiver.volume_sets import note_volumes
-from tidegate_receiver.witness import FORK_KEY, Witnessed, witness_cover
-from tidegate_receiver.witness_memory import Relation
+from tidegate_receiver.witness import Witnessed, witness_cover
 
 
 @dataclass(frozen=True, slots=True)

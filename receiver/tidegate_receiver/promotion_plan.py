@@ -23,6 +23,7 @@ from tidegate.errors import (
     RequiredMissingError,
     UsageError,
 )
+from tidegate.ledger.witness_folder import FORK_KEY
 from tidegate.names import bundle_name
 from tidegate.registry.reference import place_of
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
@@ -39,7 +40,6 @@ from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Permission, Releaser, check_release
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import History, judge_manifest
-from tidegate_receiver.witness import FORK_KEY
 
 _HINTS = {
     BundleState.RECEIVING: "it is still being received",

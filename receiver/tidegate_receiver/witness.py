@@ -9,32 +9,32 @@ fork makes it wait until a person accepts it. Format and rules: docs/format/witn
 
 from base64 import b64encode
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.bundle.cover import parse_cover
 from tidegate.clock import format_time
-from tidegate.errors import FormatError, LedgerDamagedError, LedgerForkError, SignatureError, TidegateError
+from tidegate.errors import FormatError, LedgerDamagedError, LedgerForkError, SignatureError
 from tidegate.files import host_error, locked, make_folders, write_durably
-from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint
-from tidegate.ledger.cosignature import CosignerKey, open_cosignature
+from tidegate.ledger.checkpoint import Checkpoint, NoteKey, read_unverified
+from tidegate.ledger.cosignature import open_cosigned
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.ledger.log import Log
 from tidegate.ledger.riding import Riding, read_riding
-from tidegate.slip.site_key import ORIGIN_ENDING
-from tidegate_receiver.log_copy import LogCopy
-from tidegate_receiver.witness_memory import Answer, Memory, Relation, get_memory, judge, put_memory
+from tidegate.ledger.witness_folder import (
+    WITNESS_FOLDER,
+    channel_keys,
+    cosigned_path,
+    log_copy,
+    site_keys,
+)
+from tidegate.ledger.witness_memory import Answer, Memory, Relation, get_memory, judge, put_memory
 
 if TYPE_CHECKING:
-    from tidegate.trust.root import Chain, Root
+    from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
     from tidegate_receiver.records import Subject
 
-FOLDER = "witness"
 EVIDENCE_FOLDER = "evidence"
-COSIGNED_FILE = "cosigned"
-#: in a bundle's row, until a person accepts it: what the low side's ledger contradicts
-FORK_KEY = "ledger_fork"
 LOCK_FILE = ".lock"
 LOCK_WAIT_SECONDS = 10.0
 
@@ -49,21 +49,9 @@ class Witnessed:
     alarm: LedgerForkError | None = None
 
 
-def log_copy(workspace: "Workspace", channel_id: str) -> LogCopy:
-    return LogCopy(workspace.root / FOLDER / channel_id)
-
-
-def channel_keys(root: "Root") -> tuple[NoteKey, ...]:
-    """The keys under which the low side's checkpoints are believed."""
-    keys = root.role_keys("ledger")
-    return tuple(
-        NoteKey(f"{root.name}/low", key.public_bytes) for name, key in keys.items() if name not in root.revoked_ids
-    )
-
-
 def witness_cover(workspace: "Workspace", chain: "Chain", subject: "Subject", cover: bytes) -> Witnessed:
     """Hold a cover's ledger against what was seen, remember it, and record it. Raises HostError, LedgerDamagedError."""
-    folder = workspace.root / FOLDER
+    folder = workspace.root / WITNESS_FOLDER
     make_folders(folder)
     busy = "another command takes in a ledger"
     with locked(folder / LOCK_FILE, busy=busy, wait_seconds=LOCK_WAIT_SECONDS):
@@ -200,16 +188,17 @@ class _Cosigned:
     def take(self, notes: tuple[bytes, ...]) -> list[Entry]:
         """Verify and keep the newest one; the entries of what is new."""
         made: list[Entry] = []
+        own = site_keys(self.workspace) if notes else ()
         for note in notes:
             try:
-                opened = open_cosigned(self.workspace, self.chain.newest, note)
+                opened = open_cosigned(note, own, channel_keys(self.chain.newest))
             except (FormatError, SignatureError):
                 continue  # of another site, of an earlier key, or forged: it says nothing
             made += self._hold(note, *opened)
         return made
 
     def _hold(self, note: bytes, checkpoint: Checkpoint, key: NoteKey, time: int) -> list[Entry]:
-        path = self.workspace.root / FOLDER / self.chain.channel_id / COSIGNED_FILE
+        path = cosigned_path(self.workspace, self.chain.channel_id)
         known = path.read_bytes() if path.is_file() else b""
         if known == note:
             return []
@@ -233,24 +222,6 @@ class _Cosigned:
         return entry(event, subject=self.workspace.origin, step="cosigned", outcome=outcome, **own, **facts)
 
 
-def open_cosigned(workspace: "Workspace", root: "Root", note: bytes) -> tuple[Checkpoint, NoteKey, int]:
-    """A co-signed checkpoint of the own ledger, the key that signed it, and when the channel's ledger key co-signed it.
-
-    Raises FormatError and SignatureError.
-    """
-    origin = workspace.settings.sites[0] + ORIGIN_ENDING
-    failure: TidegateError = SignatureError("co-signature: the roots name no ledger keys")
-    for own in workspace.trust.site_chain().newest.role_keys("ledger").values():
-        for theirs in channel_keys(root):
-            try:
-                key = NoteKey(origin, own.public_bytes)
-                checkpoint = open_checkpoint(note, key, what="co-signed checkpoint")
-                return checkpoint, key, open_cosignature(note, CosignerKey(theirs.name, theirs.public))
-            except (FormatError, SignatureError) as error:
-                failure = error
-    raise failure
-
-
 def _answers_for(workspace: "Workspace", checkpoint: Checkpoint, key: NoteKey) -> bool:
     """Whether the own log has the co-signed head."""
     log = Log(workspace.folder("ledger"), key)
@@ -264,13 +235,7 @@ def _answers_for(workspace: "Workspace", checkpoint: Checkpoint, key: NoteKey) -
 
 
 def _size_of(note: bytes) -> int:
-    from tidegate.ledger.checkpoint import read_unverified
-
     try:
         return read_unverified(note).size
     except FormatError:
         return 0
-
-
-def cosigned_path(workspace: "Workspace", channel_id: str) -> Path:
-    return workspace.root / FOLDER / channel_id / COSIGNED_FILE

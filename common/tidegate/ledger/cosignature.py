@@ -5,10 +5,19 @@ C2SP's tlog-cosignature, type Ed25519, one more signature line of a signed note.
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tidegate.errors import FormatError, SignatureError
-from tidegate.ledger.checkpoint import KEY_ID_BYTES, parse_signature_line, signature_line, split_note
+from tidegate.ledger.checkpoint import (
+    KEY_ID_BYTES,
+    Checkpoint,
+    NoteKey,
+    open_checkpoint,
+    parse_signature_line,
+    signature_line,
+    split_note,
+)
 from tidegate.trust.keys import SIGNATURE_BYTES, Signer, verify
 
 COSIGNATURE = b"\x04"
@@ -57,6 +66,22 @@ def open_cosignature(note: bytes, key: CosignerKey, *, what: str = "co-signature
         verify(key.public, _message(text, time), stamped[TIME_BYTES:])
         return time
     raise SignatureError(f"{what}: is not co-signed by {key.name} ({key.id.hex()})")
+
+
+def open_cosigned(note: bytes, own: Sequence[NoteKey], witnesses: Sequence[NoteKey]) -> tuple[Checkpoint, NoteKey, int]:
+    """A co-signed checkpoint of one's own log: what it says, the key that signed it, and when a witness co-signed it.
+
+    Raises FormatError and SignatureError where not both signatures hold.
+    """
+    failure: FormatError | SignatureError = SignatureError("co-signature: no key is known that could have made it")
+    for key in own:
+        for witness in witnesses:
+            try:
+                checkpoint = open_checkpoint(note, key, what="co-signed checkpoint")
+                return checkpoint, key, open_cosignature(note, CosignerKey(witness.name, witness.public))
+            except (FormatError, SignatureError) as error:
+                failure = error
+    raise failure
 
 
 def _message(text: str, time: int) -> bytes:

@@ -10,14 +10,14 @@ from receiver_world import HighSide, LowSide, SignedBundle
 from tidegate.bundle.cover import Piece, PieceType
 from tidegate.errors import LedgerForkError, NotReleasedError
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint, sign_checkpoint
+from tidegate.ledger.log_copy import verify_copy
 from tidegate.ledger.merkle import leaf_hash, subtree_root
 from tidegate.ledger.proofs import consistency_path, read_range
 from tidegate.ledger.riding import Proof, RidingEntries, build_entries, build_proofs
-from tidegate_receiver.log_copy import verify_copy
+from tidegate.ledger.witness_folder import channel_keys, log_copy
+from tidegate.ledger.witness_memory import Memory, get_memory
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.promotion import load
-from tidegate_receiver.witness import log_copy
-from tidegate_receiver.witness_memory import Memory, get_memory
 
 
 @dataclass
@@ -259,8 +259,7 @@ def test_a_changed_copy_is_found(world: World) -> None:
 
 def test_memory_is_bounded(world: World) -> None:
     from tidegate.ledger.riding import read_riding
-    from tidegate_receiver.witness import channel_keys
-    from tidegate_receiver.witness_memory import HEADS_MAX, judge
+    from tidegate.ledger.witness_memory import HEADS_MAX, judge
 
     story, memory = Story(world.low), Memory()
     for size in range(1, 100):

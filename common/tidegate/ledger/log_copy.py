@@ -15,7 +15,7 @@ from tidegate.ledger.merkle import leaf_hash
 from tidegate.ledger.proofs import Range
 from tidegate.ledger.riding import RidingEntries
 from tidegate.ledger.tiles import LENGTH_BYTES, build_bundle
-from tidegate_receiver.witness_memory import Head, Memory, Run
+from tidegate.ledger.witness_memory import Head, Memory, Run
 
 RUNS_MAX = 64
 _READ_BYTES = 1 << 20
