@@ -25,12 +25,13 @@ from tidegate.carrier.parts import SymbolSource, lost_blocks_error
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import BlockReport, BlockState, GroupCodec, GroupReport
 from tidegate.erasure.geometry import PartGeometry
-from tidegate.erasure.locate import LocationBudget, locate_wrong_symbols
-from tidegate.errors import DigestError, TidegateError, VolumeMissingError
+from tidegate.erasure.locate import LocationBudget
+from tidegate.errors import DigestError, TamperedError, TidegateError, VolumeMissingError
 from tidegate.report import ProgressCallback
 from tidegate_receiver.blobs import BlobFiles, check_blob_digest
 from tidegate_receiver.pipeline import ChunkPipeline
 from tidegate_receiver.spool import Spool
+from tidegate_receiver.wrong_symbols import mark_wrong_symbols
 
 SAVE_SECONDS = 15.0  # at most so much work is done again after a crash
 LOST_LISTED_MAX = 64
@@ -48,6 +49,14 @@ class KeepingSource(SymbolSource, Protocol):
 
     def save_kept(self) -> None:
         """Make what was kept durable; the file system was synced."""
+
+
+@runtime_checkable
+class GuessingSource(SymbolSource, Protocol):
+    """A source with symbols of which only the place is known."""
+
+    def read_unlisted(self, group: int, buffer: GroupBuffer) -> int:
+        """Fill slots of the bound `buffer` of the chunks that are not present, from records that nothing lists."""
 
 
 @dataclass(slots=True)
@@ -270,6 +279,8 @@ class _Filling:
             if self.keeping is not None and not report.is_whole:
                 self._keep_lost(group, report)
                 kept.add(group)
+            if not report.is_whole and self.reassembly.needs(self.geometry, group):
+                self._guess(group)
             if self.reassembly.save_if_due() and self.keeping is not None:
                 self.keeping.save_kept()
             if self.report_progress is not None:
@@ -380,17 +391,52 @@ class _Filling:
         self.buffer.bind(group)
         read_whole_group(self.source, group, self.buffer)
         report = self.codec.mend(self.buffer)
-        size = self.geometry.symbol_size
-        for position, block in enumerate(report.blocks):
-            start = self.geometry.block_first_symbol(block.number) * size
-            if start >= end or start + self.geometry.block_source_count(block.number) * size <= first:
-                continue
-            wrong = locate_wrong_symbols(
-                self.buffer, position, block.erasures, self.codec.engine, self.reassembly._budget
-            )
-            self.report.symbols_wrong += len(wrong)
-            self.buffer.present[position, [*block.erasures, *wrong]] = False
+        self.report.symbols_wrong += mark_wrong_symbols(
+            self.buffer, report, (first, end), self.codec.engine, self.reassembly._budget
+        )
         self.codec.mend(self.buffer)
+
+    # --- bytes that nothing vouches for -------------------------------------------------------
+
+    def _guess(self, group: int) -> None:
+        """Take records that no index block lists by their place, for chunks that lie in `group` alone.
+
+        Nothing of it is kept but chunks whose digest is the signed one; what else comes of it is damage, not a lie.
+        """
+        if not isinstance(self.source, GuessingSource) or self.reassembly._budget.is_spent:
+            return
+        self.buffer.bind(group)
+        read_whole_group(self.source, group, self.buffer)
+        if not self.source.read_unlisted(group, self.buffer):
+            return
+        report = self.codec.mend(self.buffer)
+        for block in self._blocks_of(self._submit_guessed(group), group):
+            start = self.geometry.block_first_symbol(block) * self.geometry.symbol_size
+            with contextlib.suppress(TamperedError):
+                mark_wrong_symbols(self.buffer, report, (start, start + 1), self.codec.engine, self.reassembly._budget)
+        self.codec.mend(self.buffer)
+        self._submit_guessed(group)
+
+    def _submit_guessed(self, group: int) -> tuple[int, ...]:
+        """Offer the missing chunks that lie whole in the bound group; those that were not what was signed."""
+        missing, view = self.buffer.missing_extents(), self.buffer.source_view()
+        for chunk, part in self._slices(group):
+            start = self.geometry.group_extent(group)[0] + part.at
+            is_whole = part.first == 0 and part.end == int(self.chunks["stored"][chunk])
+            if is_whole and not _overlaps(missing, start, start + part.end):
+                self.pipeline.submit(chunk, view[part.at : part.at + part.end])
+        return tuple(chunk for chunk, _ in self.pipeline.drain())
+
+    def _blocks_of(self, chunks: tuple[int, ...], group: int) -> tuple[int, ...]:
+        """The blocks of `group` in which one of `chunks` has bytes."""
+        size, found = self.geometry.symbol_size, []
+        ranges = [(int(row["offset"]), int(row["offset"]) + int(row["stored"])) for row in self.chunks[list(chunks)]]
+        for block in self.geometry.group_blocks(group):
+            start = self.geometry.block_first_symbol(block) * size
+            end = start + self.geometry.block_source_count(block) * size
+            if any(first < end and start < last for first, last in ranges):
+                found.append(block)
+        return tuple(found)
 
 
 def _overlaps(extents: tuple[tuple[int, int], ...], first: int, end: int) -> bool:

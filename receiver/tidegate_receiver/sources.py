@@ -6,6 +6,7 @@ codes only whole chunks pass, which is the reassembly's work.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,13 @@ from tidegate.carrier.parts import JoinedSource, SymbolSource, is_mendable
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate_receiver.copies import CopySource
 from tidegate_receiver.symbol_store import SymbolStore
+
+
+@runtime_checkable
+class UnlistedReader(Protocol):
+    """A copy that can tell where records lie though nothing is left that lists them."""
+
+    def read_unlisted(self, group: int, buffer: GroupBuffer) -> int: ...
 
 
 class SparingSource:
@@ -78,6 +86,11 @@ class CodeSource:
                 reader.read_group(part, group, buffer)
         if self.store is not None and part == CHUNKS and not is_mendable(buffer):
             self.store.read_group(group, buffer)
+
+    def read_unlisted(self, group: int, buffer: GroupBuffer) -> int:
+        """Records that no index block of their copy lists, by their place alone; how many there were."""
+        holders = [reader for reader in self.readers if group in reader.groups(CHUNKS)]
+        return sum(reader.read_unlisted(group, buffer) for reader in holders if isinstance(reader, UnlistedReader))
 
     # --- for another medium -------------------------------------------------------------------
 

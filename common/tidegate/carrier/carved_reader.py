@@ -21,7 +21,7 @@ from tidegate.carrier.parts import is_mendable
 from tidegate.carrier.positional import aligned_memory, read_views
 from tidegate.carrier.reader import HASH_THREADS, ReadStats, VolumeReader
 from tidegate.carrier.records import expected_entries, index_of, match_records
-from tidegate.carrier.run_slots import mark_present, present_records, target_views
+from tidegate.carrier.run_slots import mark_present, present_records, take_unlisted, target_views
 from tidegate.carrier.volume import FilePlace, Run
 from tidegate.erasure.buffer import GroupBuffer
 
@@ -168,6 +168,26 @@ class CarvedReader(VolumeReader):
         stats.records_damaged += int((wanted & ~good).sum())
         stats.bytes_read += int(there.sum()) * run.symbol_size
         return stats
+
+    # --- where nothing lists a run ------------------------------------------------------------
+
+    def _read_unlisted_run(self, run: Run, buffer: GroupBuffer) -> int:
+        """From where the run would lie beside the nearest index block of its file, if nothing broke between."""
+        base = self._guessed_base(run)
+        if base is None or self._listings(run):
+            return 0
+        with self.medium.reading() as fd:
+            _, filled = self._read_run(fd, run, base, buffer)
+        return take_unlisted(run, filled[1:-1], buffer)
+
+    def _guessed_base(self, run: Run) -> int | None:
+        at = int(np.searchsorted(self._block_runs, run.number))
+        for near in (at - 1, at):
+            if 0 <= near < len(self._block_runs) and self._block_runs[near] < self.layout.run_count:
+                known = self._run(int(self._block_runs[near]))
+                if known.file_number == run.file_number:
+                    return int(self._block_offsets[near]) + run.offset - known.offset
+        return None
 
     # --- anywhere on the medium ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ errors, short files, missing files and foreign bytes raise nothing; only a mediu
 Layout: docs/format/media.md.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,13 +16,20 @@ from itertools import groupby
 
 import numpy as np
 
-from tidegate.carrier.announcement import Announcement
+from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES
 from tidegate.carrier.found import FoundFile, FoundVolume
 from tidegate.carrier.parts import is_mendable
 from tidegate.carrier.positional import MEDIUM_GONE, aligned_memory, open_regular, read_views
 from tidegate.carrier.records import expected_entries, index_of, match_records
-from tidegate.carrier.run_slots import has_sources, is_source, mark_present, present_records, target_views
+from tidegate.carrier.run_slots import (
+    has_sources,
+    is_source,
+    mark_present,
+    present_records,
+    take_unlisted,
+    target_views,
+)
 from tidegate.carrier.volume import FilePlace, Run, VolumeLayout
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.errors import MediumLostError
@@ -120,6 +128,34 @@ class VolumeReader:
                 break
         if self.stats.records_read == before and self.stats.read_errors > errors:
             self._check_medium()
+
+    def read_unlisted(self, group: int, buffer: GroupBuffer) -> int:
+        """Fill slots of a group of the chunks that are not present from records that no index block is left to list.
+
+        By their place alone: nothing vouches for them, and the caller believes no byte of it before a chunk's digest
+        does. How many slots were filled.
+        """
+        count = 0
+        for section in self.layout.sections(CHUNKS, group):
+            for run in self.layout.section_runs(section):
+                if not present_records(run, buffer).all():
+                    count += self._read_unlisted_run(run, buffer)
+        return count
+
+    def _read_unlisted_run(self, run: Run, buffer: GroupBuffer) -> int:
+        for file in self.found.copies(run.file_number):
+            with contextlib.suppress(OSError), open_regular(file.path) as fd:
+                batch = self._read_batch(fd, (run,), buffer)
+                if not self._is_listed(run, batch.views[0], batch.views[-1]):
+                    return take_unlisted(run, batch.filled[1:-1], buffer)
+        return 0
+
+    def _is_listed(self, run: Run, before: memoryview, behind: memoryview) -> bool:
+        """Whether one of two index blocks, as they were read, lists the run."""
+        tag, number = self.found.frame.tag, run.number
+        return any(
+            index_of(block, tag, number + at, run.file_number) is not None for at, block in enumerate((before, behind))
+        )
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> ReadStats:
         """Read every record of the volume once, each place of its own; what was met. Nothing is mended.

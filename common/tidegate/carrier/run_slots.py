@@ -1,5 +1,7 @@
 """The records of a run as slots of a group's memory: where they are read to, and which of them are there."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,3 +47,10 @@ def is_source(run: Run, buffer: GroupBuffer) -> NDArray[np.bool_]:
 def has_sources(run: Run, buffer: GroupBuffer) -> bool:
     """Whether every source symbol of `run` is present."""
     return bool(present_records(run, buffer)[is_source(run, buffer)].all())
+
+
+def take_unlisted(run: Run, filled: Sequence[bool], buffer: GroupBuffer) -> int:
+    """Mark the `filled` records of `run` that were not present, whatever they are; how many."""
+    taken = np.array(filled, np.bool_) & ~present_records(run, buffer)
+    mark_present(run, buffer, taken)
+    return int(taken.sum())

@@ -67,7 +67,7 @@ def test_files_among_other_bytes_are_received_without_any_file_system(
     outcome = carve_one(high, image)
     assert (outcome.kind, outcome.symbols_missing) == (OutcomeKind.RECEIVED, 0)
     assert high.holds(bundle, BLOBS)
-    assert high.events() == ["receive", "quarantine"]
+    assert {"receive", "quarantine"} <= set(high.events())
 
 
 def test_the_ledger_names_the_image_and_its_size(
@@ -176,7 +176,7 @@ def test_a_root_that_comes_with_the_image_counts_wherever_it_lies(
         files[0].write_bytes(bytes(2 * PAGE) + data[2 * PAGE :])
     image = shuffled_image(tmp_path / "stick.dd", files, cluster=64 * PAGE)
     assert carve_one(high, image).kind is OutcomeKind.RECEIVED
-    assert high.events()[:2] == ["root-change", "root-change"]
+    assert high.events().count("root-change") == 2
 
 
 # --- damage -----------------------------------------------------------------------------------
