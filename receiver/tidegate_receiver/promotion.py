@@ -22,11 +22,12 @@ from tidegate.files import locked
 from tidegate.ledger.entries import Event, Outcome
 from tidegate.report import ProgressCallback
 from tidegate.state.bundles import BundleState, set_bundle_state
+from tidegate.state.db import Transaction
 from tidegate.state.jobs import advance_job, begin_job, end_job
 from tidegate.state.names import set_name_if_newer
 from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem
-from tidegate_receiver.promotion_entries import failure_entry, plan_entry, stage_entry, target_entry
+from tidegate_receiver.promotion_entries import discovery_entry, failure_entry, plan_entry, stage_entry, target_entry
 from tidegate_receiver.promotion_plan import Plan, find_row, plan_load
 from tidegate_receiver.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.release import Releaser
@@ -140,6 +141,7 @@ def _promote(workspace: Workspace, plan: Plan, progress: ProgressCallback | None
     """Take the bundle's content into the depot, name it on the stage, and only then call it loaded."""
     with workspace.state.transaction() as tx:
         job = begin_job(tx, "load", plan.row.bundle_id, step="promote")
+        _queue_verdicts(tx, plan)
         tx.queue(plan_entry(plan, Event.PROMOTE, Outcome.BEGUN, "promote"))
     workspace.finish()  # a stage's index is an effect outside: what begins is in the ledger first
     _fill_depot(workspace.depot, plan, progress)
@@ -209,6 +211,8 @@ def _load_to_target(
     step = f"load {loader.target}"
     with workspace.state.transaction() as tx:
         job = begin_job(tx, "load", f"{plan.row.bundle_id} {loader.target}", step=step)
+        if not plan.is_new:
+            _queue_verdicts(tx, plan)
         tx.queue(plan_entry(plan, Event.LOAD, Outcome.BEGUN, step))
     workspace.finish()
     before = _done_before(job.cursor, plan.items)
@@ -219,6 +223,8 @@ def _load_to_target(
             loaded.append(loader.load(item))
             with workspace.state.transaction() as tx:
                 advance_job(tx, job.id, step=step, cursor=_cursor(loaded))
+                if loaded[-1].found_by:
+                    tx.queue(discovery_entry(plan, loader.target, loaded[-1]))
             done += plan.sizes[item.name]
             if progress is not None:
                 progress(done, total, "loading")
@@ -226,6 +232,12 @@ def _load_to_target(
         tx.queue(target_entry(plan, step, loaded))
         end_job(tx, job.id)
     return tuple(loaded)
+
+
+def _queue_verdicts(tx: Transaction, plan: Plan) -> None:
+    """What was found of the images' signatures, before anything of it is loaded."""
+    if plan.provenance:
+        tx.queue(plan_entry(plan, Event.PROVENANCE, Outcome.DONE, "provenance", provenance=plan.provenance))
 
 
 def _cursor(loaded: list[LoadedItem]) -> dict[str, Any]:
@@ -239,6 +251,7 @@ def _cursor(loaded: list[LoadedItem]) -> dict[str, Any]:
                 "changed": item.changed,
                 "size_bytes": item.size_bytes,
                 "notes": list(item.notes),
+                "found_by": item.found_by,
             }
             for item in loaded
         ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.errors import TidegateError
-from tidegate.ledger.entries import Entry, Event, Outcome, Target, entry
+from tidegate.ledger.entries import Entry, Event, Outcome, Provenance, Target, entry
 from tidegate.state.bundles import BundleRow
 from tidegate_receiver.loaders.items import LoadedItem
 from tidegate_receiver.outcomes import reason_of
@@ -63,6 +63,20 @@ def target_entry(plan: Plan, step: str, loaded: list[LoadedItem]) -> Entry:
     )
 
 
+def discovery_entry(plan: Plan, target: str, item: LoadedItem) -> Entry:
+    """Something that belongs to an image is at the target, and a client that has the image finds it."""
+    place = Target(item.name, item.place, item.digest)
+    return plan_entry(
+        plan,
+        Event.LOAD,
+        Outcome.DONE if item.changed else Outcome.NOTHING,
+        f"discover {target} {item.name}",
+        names=(item.name,),
+        targets=(place,),
+        detail=f"found by {item.found_by}",
+    )
+
+
 def failure_entry(row: BundleRow, place: str, error: TidegateError) -> Entry:
     """A load that did not come to its end; `place` is the stage or the target."""
     return entry(
@@ -76,4 +90,5 @@ def failure_entry(row: BundleRow, place: str, error: TidegateError) -> Entry:
         sequence=row.sequence,
         reason=reason_of(error),
         detail=error.message,
+        provenance=tuple(Provenance(*verdict) for verdict in getattr(error, "verdicts", ())) or None,
     )

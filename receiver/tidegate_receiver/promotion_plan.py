@@ -8,6 +8,7 @@ A dry run ends here.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from tidegate.bundle.cover import find_signatures, parse_cover
 from tidegate.bundle.manifest import Manifest
@@ -23,8 +24,10 @@ from tidegate.errors import (
     RequiredMissingError,
     UsageError,
 )
+from tidegate.ledger.entries import Provenance
 from tidegate.ledger.witness_folder import FORK_KEY
 from tidegate.names import bundle_name
+from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import place_of
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
 from tidegate.state.channels import ChannelRow, list_channels
@@ -36,8 +39,10 @@ from tidegate_receiver.loaders.items import Loader, LoadItem
 from tidegate_receiver.loaders.targets import open_loader
 from tidegate_receiver.numbering import read_void, withdrawal
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
+from tidegate_receiver.provenance import check_provenance
 from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Permission, Releaser, check_release
+from tidegate_receiver.stages import holders_of, stage_folder
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import History, judge_manifest
 
@@ -64,6 +69,7 @@ class Plan:
     kept: tuple[str, ...]
     sizes: dict[str, int]
     loader: Loader | None
+    provenance: tuple[Provenance, ...] = ()
 
     @property
     def places(self) -> dict[str, Descriptor]:
@@ -100,13 +106,17 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     with workspace.state.reading() as tx:
         _check_required(tx, depot, row, papers)
         kept = _kept_names(tx, row, items)
+        # What belongs to an image comes before it: whoever sees the image's tag finds its signatures too.
         wanted = tuple(item for item in items if item.name not in kept)
+        wanted = tuple(sorted(wanted, key=lambda item: item.kind != ATTACHMENT))
         _check_places(tx, row, wanted)
     sizes = content_bytes(source, items)
-    loader = open_loader(to, source, workspace.registries) if to is not None else None
+    provenance = check_provenance(workspace.settings, source, items)
+    holders = partial(holders_of, stage_folder(workspace))
+    loader = open_loader(to, source, workspace.registries, holders) if to is not None else None
     if loader is not None:
         loader.check(wanted)
-    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader)
+    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader, provenance)
 
 
 def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:

@@ -10,18 +10,16 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO
-
-import msgspec
+from typing import BinaryIO
 
 from tidegate.charts.artifact import ChartBlobs, chart_blobs
 from tidegate.charts.metadata import METADATA_MAX_BYTES, ChartMetadata, parse_metadata
-from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest
+from tidegate.depot.descriptors import Descriptor, Manifest
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import DepotError, StageUnknownError, TidegateError
-from tidegate.names import DIGEST
 from tidegate.oci import PLATFORMS
+from tidegate.provenance.attachments import as_referrer, subject_of
 from tidegate.registry.reference import split_place
 
 _LOG = logging.getLogger("tidegate.serve")
@@ -149,9 +147,9 @@ def _read_artifact(layout: Depot, root: Descriptor) -> _Artifact:
     parts: list[ChartBlobs] = []
 
     def visit(descriptor: Descriptor, manifest: Manifest, data: bytes) -> None:
-        subject = _subject_of(data)
+        subject = subject_of(data)
         if subject:
-            referring.append((subject, _as_referrer(descriptor, manifest)))
+            referring.append((subject, as_referrer(descriptor, manifest)))
         if descriptor.digest == root.digest and (found := chart_blobs(manifest)) is not None:
             parts.append(found)
 
@@ -189,34 +187,3 @@ def _repository(items: list[_Item]) -> Repository:
         charts=tuple(artifact.chart for _, _, artifact in items if artifact.chart is not None),
         sizes={tag: sum(blob.size for blob in artifact.blobs) for tag, _, artifact in items},
     )
-
-
-def _as_referrer(descriptor: Descriptor, manifest: Manifest) -> Descriptor:
-    """As the specification's "Listing Referrers" wants it: the config's type stands in for no artifactType."""
-    config_type = manifest.config.media_type if manifest.config else ""
-    return Descriptor(
-        descriptor.media_type,
-        descriptor.digest,
-        descriptor.size,
-        annotations=manifest.annotations,
-        artifact_type=manifest.artifact_type or config_type,
-    )
-
-
-class _Subject(msgspec.Struct, frozen=True):
-    digest: Annotated[str, msgspec.Meta(pattern=DIGEST)]
-
-
-class _WithSubject(msgspec.Struct, frozen=True):
-    subject: _Subject | None = None
-
-
-def _subject_of(data: bytes) -> str:
-    """The digest of the manifest's subject; empty where it has none, or none that can be asked for."""
-    if b'"subject"' not in data or len(data) > MANIFEST_MAX_BYTES:
-        return ""
-    try:
-        found = msgspec.json.decode(data, type=_WithSubject).subject
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ""
-    return found.digest if found else ""

@@ -7,13 +7,15 @@ A stage holds hard links to blobs of the depot, exactly those that its index rea
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import StageUnknownError
+from tidegate.errors import DepotError, StageUnknownError
 from tidegate.names import NAME
+from tidegate.registry.reference import split_place
 from tidegate.workspace import Workspace
 
 
@@ -46,6 +48,20 @@ def stage_lacks(folder: Path, places: Mapping[str, Descriptor]) -> dict[str, Des
         return dict(places)
     present = Depot(folder, create=False).references()
     return {place: root for place, root in places.items() if present.get(place) != root}
+
+
+def holders_of(folder: Path) -> dict[str, tuple[str, ...]]:
+    """For each blob of a stage the repositories that have it. What cannot be walked is left out: this is a hint."""
+    if not (folder / "index.json").is_file():
+        return {}
+    stage = Depot(folder, create=False)
+    found: dict[str, dict[str, None]] = {}
+    for place, root in stage.references().items():
+        repository, _ = split_place(place)
+        with suppress(DepotError):
+            for blob in walk(stage, root):
+                found.setdefault(blob.digest, {})[repository] = None
+    return {digest: tuple(repositories) for digest, repositories in found.items()}
 
 
 def put_on_stage(folder: Path, depot: Depot, places: Mapping[str, Descriptor]) -> None:

@@ -140,3 +140,8 @@ class ProvenanceError(RefusedError):
     exit_code = 47
     reason = "provenance"
     hint = "ask whoever publishes the image; what must be there stands in the transfer list, under expect"
+
+    def __init__(self, message: str, *, verdicts: tuple[tuple[str, str], ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        #: (name, verdict) of every image that was looked at
+        self.verdicts = verdicts

@@ -59,6 +59,7 @@ class Event(StrEnum):
     DENY = "deny"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
+    PROVENANCE = "provenance"
     LOAD = "load"
     LOAD_FAILED = "load-failed"
     SERVE = "serve"

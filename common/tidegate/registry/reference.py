@@ -83,6 +83,11 @@ def is_host(first: str) -> bool:
     return first == "localhost" or "." in first or ":" in first or first != first.lower()
 
 
+def is_repository(text: str) -> bool:
+    """Whether `text` is the name of a repository, or the beginning of one."""
+    return len(text) <= _NAME_MAX and _REPOSITORY.fullmatch(text) is not None
+
+
 def _bad(text: str, reason: str) -> UsageError:
     return UsageError(
         f"{text[:300]!r} is no image reference: {reason}",

@@ -44,6 +44,8 @@ class LoadedItem:
     changed: bool  # False: it was there already
     size_bytes: int = 0  # written or sent
     notes: tuple[str, ...] = ()
+    #: how a client finds what belongs to an image; empty for everything else
+    found_by: str = ""
 
 
 class Loader(Protocol):

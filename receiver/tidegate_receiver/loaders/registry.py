@@ -1,25 +1,36 @@
 """Load artifacts into an OCI registry by the distribution API.
 
 An artifact's place keeps its name: ``app:1`` becomes ``TARGET/app:1``. The order is what makes a half load invisible:
-blobs, then manifests from the leaves up, each by digest, and the tag last; then the tag is read back. What the
-registry has is asked for and not sent again; a blob that this load put into another repository is mounted from there.
+blobs, then manifests from the leaves up, each by digest, and the tag last; then each is read back. What the registry
+has is asked for and not sent again; a blob that another repository of it has is mounted from there. What belongs to an
+image is listed for it: by the registry itself, or under the fallback tag.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import io
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
-from tidegate.depot.descriptors import Descriptor, Manifest
+from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest, parse_manifest
 from tidegate.depot.graph import carried, parse_platforms, reduce_index, walk
-from tidegate.errors import BlobMissingError, RegistryError
+from tidegate.errors import BlobMissingError, RegistryError, RegistryLiesError
 from tidegate.oci import PLATFORMS
+from tidegate.provenance.attachments import as_referrer, subject_of, tagged_subject
+from tidegate.provenance.referrers import make_discoverable
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import split_place
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
+from tidegate_receiver.loaders.signature_merge import merge, missing_layers
 
+PUSH_THREADS = 4
+_MOUNTS_TRIED = 3  # repositories that may have a blob, before it is sent
 #: how registries say that an index names children which they do not have
 _CHILD_MISSING = {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_INVALID"}
+#: gives for a blob the repositories (without a target's prefix) that other artifacts of this site have it in
+Holders = Callable[[], Mapping[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +48,30 @@ class _Graph:
 
 
 class RegistryLoader:
-    """Pushes from `source` to the registry `host` (host or host:port)."""
+    """Pushes from `source` to the registry `host` (host or host:port), below `prefix`; use it in a `with` block."""
 
-    def __init__(self, source: BlobSource, host: str, *, client: RegistryClient | None = None) -> None:
-        self.target = host
-        self._source = source
+    def __init__(
+        self,
+        source: BlobSource,
+        host: str,
+        *,
+        client: RegistryClient | None = None,
+        prefix: str = "",
+        holders: Holders = dict,
+    ) -> None:
+        self.target = f"{host}/{prefix}" if prefix else host
+        self._source, self._prefix, self._holders = source, prefix, holders
         self._client = client or RegistryClient(host)
         self._pushed: dict[str, str] = {}  # blob to a repository of this registry that has it
+        self._known: Mapping[str, tuple[str, ...]] | None = None
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(PUSH_THREADS, thread_name_prefix="push")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return
+        self._pool.shutdown(cancel_futures=True)
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
         """The registry answers, and every blob is there. Raises RegistryError, BlobMissingError, GraphError."""
@@ -58,19 +80,65 @@ class RegistryLoader:
             self._read_graph(item.root)
 
     def load(self, item: LoadItem) -> LoadedItem:
-        """Push one artifact. Raises RegistryError; its children say what is wrong."""
-        repository, reference = split_place(item.place)
+        """Push one artifact, and see that what it belongs to leads to it. Raises RegistryError and its children."""
+        name, reference = split_place(item.place)
+        repository = f"{self._prefix}/{name}" if self._prefix else name
         place = f"{self.target}/{item.place}"
         graph = self._read_graph(item.root)
+        loaded = self._loaded(item, graph, repository, reference, place)
+        return replace(loaded, found_by=self._make_discoverable(graph, repository, reference))
+
+    def _loaded(self, item: LoadItem, graph: _Graph, repository: str, reference: str, place: str) -> LoadedItem:
         present = self._client.manifest_digest(repository, reference)
         if present == item.root.digest:
             return LoadedItem(item.name, place, present, changed=False)
         if present is not None and present == self._reduced_digest(graph):
             return LoadedItem(item.name, place, present, changed=False, notes=(_reduced_note(item, present),))
-        sent = sum(self._push_leaf(repository, leaf) for leaf in graph.leaves)
+        if present is not None and tagged_subject(reference)[0] and not item.root.is_index:
+            merged = self._merged(item, graph, repository, reference, place)
+            if merged is not None:
+                return merged
+        sent = self._push_leaves(repository, graph.leaves)
         sent += sum(self._push_manifest(repository, node, data) for node, data in graph.manifests[:-1])
         digest, notes = self._put_root(item, graph, repository, reference)
         return LoadedItem(item.name, place, digest, changed=True, size_bytes=sent + len(graph.root_bytes), notes=notes)
+
+    # --- what belongs to an image ------------------------------------------------------------
+
+    def _make_discoverable(self, graph: _Graph, repository: str, reference: str) -> str:
+        """How a client finds it; empty for what belongs to nothing."""
+        ways = {"tag"} if tagged_subject(reference)[0] else set()
+        for node, data in graph.manifests:
+            subject = subject_of(data)
+            if subject:
+                listed = as_referrer(node, graph.parsed[node.digest])
+                ways.add(str(make_discoverable(self._client, repository, subject, listed)))
+        return ", ".join(sorted(ways))
+
+    def _merged(self, item: LoadItem, graph: _Graph, repository: str, reference: str, place: str) -> LoadedItem | None:
+        """Signatures added to those that stand under the same tag; None where these cannot be added to."""
+        answer = self._client.manifest(repository, reference)
+        theirs = parse_manifest(answer.data, answer.media_type or item.root.media_type, what=place)
+        added = missing_layers(graph.parsed[item.root.digest], theirs)
+        note = f"{item.name}: {place} holds other signatures too, which stay"
+        if not added:
+            return LoadedItem(item.name, place, answer.digest, changed=False, notes=(note,))
+        if theirs.config is None or theirs.config.size > MANIFEST_MAX_BYTES:
+            return None
+        config = io.BytesIO()
+        self._client.fetch_blob(repository, theirs.config.digest, theirs.config.size, config.write)
+        made = merge(answer.data, config.getvalue(), added)
+        if made is None:
+            return None
+        sent = self._push_leaves(repository, added)
+        if made.config:
+            named = parse_manifest(made.manifest, theirs.media_type, what=place).config
+            assert named is not None
+            self._client.push_blob(repository, named.digest, named.size, partial(io.BytesIO, made.config))
+        digest = self._client.put_manifest(repository, reference, theirs.media_type, made.manifest)
+        return LoadedItem(item.name, place, digest, changed=True, size_bytes=sent + len(made.manifest), notes=(note,))
+
+    # --- pushing -----------------------------------------------------------------------------
 
     def _read_graph(self, root: Descriptor) -> _Graph:
         nodes: dict[str, tuple[Descriptor, Manifest, bytes]] = {}
@@ -86,17 +154,41 @@ class RegistryLoader:
         manifests = tuple((nodes[digest][0], nodes[digest][2]) for digest in _children_first(root.digest, nodes))
         return _Graph(root, leaves, manifests, {digest: node[1] for digest, node in nodes.items()})
 
+    def _push_leaves(self, repository: str, leaves: Iterable[Descriptor]) -> int:
+        """Bytes that were sent. Several at a time, the largest first."""
+        unique = {leaf.digest: leaf for leaf in leaves}
+        ordered = sorted(unique.values(), key=lambda leaf: -leaf.size)
+        pushes = [self._pool.submit(self._push_leaf, repository, leaf) for leaf in ordered]
+        try:
+            return sum(push.result() for push in pushes)
+        finally:
+            for push in pushes:
+                push.cancel()
+
     def _push_leaf(self, repository: str, leaf: Descriptor) -> int:
-        """Bytes that were sent: 0 where the registry has the blob, or mounts it."""
+        """Bytes that were sent: 0 where the registry has the blob, or mounts it. It is read back from where it is."""
         if self._client.has_blob(repository, leaf.digest, leaf.size):
             self._pushed.setdefault(leaf.digest, repository)
             return 0
-        other = self._pushed.get(leaf.digest)
-        if other is not None and self._client.mount_blob(repository, leaf.digest, other):
-            return 0
-        self._client.push_blob(repository, leaf.digest, leaf.size, partial(self._source.open_blob, leaf.digest))
-        self._pushed[leaf.digest] = repository
-        return leaf.size
+        sent = 0
+        if not self._mount(repository, leaf):
+            self._client.push_blob(repository, leaf.digest, leaf.size, partial(self._source.open_blob, leaf.digest))
+            sent = leaf.size
+        if not self._client.has_blob(repository, leaf.digest, leaf.size):
+            raise RegistryLiesError(f"{self.target}: {repository}: took {leaf.digest}, and does not have it")
+        self._pushed.setdefault(leaf.digest, repository)
+        return sent
+
+    def _mount(self, repository: str, leaf: Descriptor) -> bool:
+        here = self._pushed.get(leaf.digest)
+        if here is not None and self._client.mount_blob(repository, leaf.digest, here):
+            return True
+        with self._lock:
+            if self._known is None:
+                self._known = self._holders()
+        others = (f"{self._prefix}/{name}" if self._prefix else name for name in self._known.get(leaf.digest, ()))
+        tried = [name for name in others if name not in {repository, here}][:_MOUNTS_TRIED]
+        return any(self._client.mount_blob(repository, leaf.digest, name) for name in tried)
 
     def _push_manifest(self, repository: str, node: Descriptor, data: bytes) -> int:
         if self._client.manifest_digest(repository, node.digest) == node.digest:
