@@ -8,20 +8,34 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tidegate.bundle.manifest import Manifest
 from tidegate.bundle.tables import Tables
 from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.errors import DigestError, DiskFullError, TamperedError, TidegateError, VolumeMissingError
+from tidegate.pieces import TOLD_MAX, ChunkRange, joined, pieces_text
 from tidegate.report import ProgressCallback
 from tidegate.units import format_bytes
 from tidegate_receiver.blobs import BlobDigestError
 from tidegate_receiver.copies import Copy
+from tidegate_receiver.progress import Progress
 from tidegate_receiver.reassembly import SAVE_SECONDS, FillReport, Reassembly
 from tidegate_receiver.room import has_room
 from tidegate_receiver.sources import CodeSource, SparingSource, sources_by_code
 from tidegate_receiver.spool import Spool
 from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
 from tidegate_receiver.volume_sets import SetMissing, missing_of
+
+
+def missing_pieces(progress: Progress) -> str:
+    """The pieces that are not here, as the office is told them: few ranges, which may hold some that are here."""
+    missing = np.flatnonzero(~progress.chunks)
+    cuts = np.flatnonzero(np.diff(missing) > 1)
+    firsts = missing[np.concatenate(([0], cuts + 1))] if len(missing) else missing
+    lasts = missing[np.concatenate((cuts, [len(missing) - 1]))] if len(missing) else missing
+    ranges = [ChunkRange(first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
+    return pieces_text(joined(ranges, TOLD_MAX))
 
 
 class ContentFilling:
@@ -103,6 +117,7 @@ class ContentFilling:
         finally:
             progress = reassembly.progress
             self.detail |= {"chunks_done": progress.chunks_done, "chunks": len(progress.chunks)}
+            self.detail["missing_pieces"] = missing_pieces(progress)
             if any(source.is_striped for source in sources):
                 # What a share does not hold is no damage; what its medium did not give is.
                 self.filled.symbols_missing = sum(copy.source.symbols_damaged for copy in self.copies)

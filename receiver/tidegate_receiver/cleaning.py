@@ -32,7 +32,7 @@ _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = (BundleState.RECEIVING, BundleState.INCOMPLETE)
 _WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.DENIED, BundleState.CLEANED)
 #: what the row of a bundle says of content that is kept in the spool
-_SPOOL_FACTS = ("sets", "missing_sticks")
+_SPOOL_FACTS = ("sets", "missing_sticks", "missing_pieces")
 
 
 def clean(workspace: "Workspace", limits: Limits, remove: bool) -> Cleanup:

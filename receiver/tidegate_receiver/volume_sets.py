@@ -97,6 +97,8 @@ def _missing_ranges(item: dict[str, Any], needed: list[int]) -> SetMissing | Non
     is_open = last is None and absent[-1] >= max((end for ranges in volumes.values() for _, end in ranges), default=0)
     if is_open:
         numbers.append(highest + 1)
+    if not numbers:  # a resend of some groups is a volume of its own, and every one of its set was read
+        return None
     missing = tuple(numbers)
     text = f"{_sticks(missing)} of the set {_is(missing)} missing"
     if is_open:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate.bundle.container import COVER, HEAD, BundleFile
+from tidegate.bundle.container import COVER, HEAD
 from tidegate.bundle.papers import COVER_FILE, MANIFEST_FILE, PAPERS_ROOT, TABLES_FILE
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot, Garbage
 from tidegate.errors import BusyError, LedgerError, TidegateError
 from tidegate.files import host_error, locked, make_folders, write_durably
-from tidegate.lookup import bundle_path
+from tidegate.lookup import FoundBundle, bundle_path
 from tidegate.retention import (
     Cleanup,
     Goes,
@@ -34,7 +34,7 @@ from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bund
 from tidegate.text import printable
 from tidegate_sender.packing import PART_PREFIX
 from tidegate_sender.packing_records import LOCK_FILE
-from tidegate_sender.riding import COVER_ENDING
+from tidegate_sender.riding import COVER_ENDING, open_carried
 from tidegate_sender.set_state import find_set
 from tidegate_sender.slip_memory import held_by_all
 
@@ -135,7 +135,7 @@ def _remove_bundle(workspace: "Workspace", row: BundleRow, path: Path, item: Goe
 def keep_papers(workspace: "Workspace", row: BundleRow, path: Path) -> None:
     """Put manifest, tables and cover of the bundle file at `path` beside; once there they are left as they are."""
     folder = workspace.root / PAPERS_ROOT / row.bundle_id
-    with BundleFile.open(path) as bundle:
+    with open_carried(FoundBundle(row.bundle_id, row, path)) as bundle:
         manifest = bundle.manifest_bytes()
         tables = bundle.read_part(HEAD)[len(manifest) :]
         bundle.tables()  # what does not pass its checks now would be no base later

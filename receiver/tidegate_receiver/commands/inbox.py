@@ -78,13 +78,20 @@ def _show_gaps(invocation: Invocation, workspace: "Workspace") -> None:
             invocation.report.object({"channel": channel.name, "missing_numbers": list(standing.missing)})
 
 
+def _for_the_office(row: BundleRow) -> str:
+    """How the low side sends just what is missing, where it is known."""
+    pieces = row.detail.get("missing_pieces")
+    return f'; the office: "tidegate resend {row.sequence}:{pieces}"' if isinstance(pieces, str) and pieces else ""
+
+
 def what_is_missing(row: BundleRow) -> str:
     """In words, empty where nothing is."""
     done, total = row.detail.get("chunks_done"), row.detail.get("chunks")
     if row.state in (BundleState.INCOMPLETE, BundleState.RECEIVING):
         sticks = row.detail.get("missing_sticks")
         if isinstance(done, int) and isinstance(total, int):
-            return f"{total - done} of {total} pieces" + (f": {sticks}" if isinstance(sticks, str) else "")
+            text = f"{total - done} of {total} pieces" + (f": {sticks}" if isinstance(sticks, str) else "")
+            return text + _for_the_office(row)
         return "part of it was not read"
     if row.state is BundleState.WAITING:
         return printable(f"somebody who admits it: {row.detail.get('waits_for', '')}", 160)
