@@ -33,6 +33,20 @@ class RidesAgainError(TidegateError):
     )
 
 
+class LinkError(TidegateError):
+    """A link cannot be sent over as asked: its address, MTU, or what this host lets out."""
+
+    exit_code = 8
+    hint = '"tidegate doctor --link udp://ADDRESS" looks at the way there'
+
+
+class LinkDownError(LinkError):
+    """The interface of a link is down or gone, or there is no way to its address."""
+
+    exit_code = 9
+    hint = "run the same command again when the link is up: it goes on where it stopped"
+
+
 class CollectError(TidegateError):
     """A source did not give an artifact that was asked for."""
 

@@ -99,14 +99,17 @@ def build_headers(
     tag: bytes,
     count: int,
     *,
-    first_running: int = 0,
+    first_running: NDArray[np.integer] | int = 0,
     lengths: NDArray[np.integer] | int = 0,
     part: int = 0,
     symbols: NDArray[np.integer] | int = 0,
     blocks: NDArray[np.integer] | int = 0,
     pieces: int = 0,
 ) -> RawHeaders:
-    """uint8[count, 32]: the headers of `count` datagrams that follow each other under one tag, in their order."""
+    """uint8[count, 32]: the headers of `count` datagrams of one tag, in their order.
+
+    `first_running` is the running number of the first one; as an array, what each one's is beyond its place.
+    """
     headers = np.zeros(count, HEADER)
     headers["magic"] = _MAGIC_NUMBER
     headers["kind"] = kind
@@ -114,7 +117,7 @@ def build_headers(
     headers["symbol"] = symbols
     headers["tag"] = tag_number(tag)
     headers["block"] = blocks
-    headers["running"] = (first_running + np.arange(count, dtype=np.uint64)) % RUNNING_MODULUS
+    headers["running"] = (first_running + np.arange(count)) % RUNNING_MODULUS
     headers["length"] = lengths
     headers["pieces"] = pieces
     raw = headers.view(np.uint8).reshape(count, HEADER_BYTES)
