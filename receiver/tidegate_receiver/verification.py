@@ -13,13 +13,12 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.bundle.cover import find_signatures, parse_cover
-from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
+from tidegate.bundle.manifest import Manifest, bundle_id, check_audience, parse_manifest
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.carrier.announcement import CHUNKS, HEAD, Announcement, AnnouncementFrame, parse_announcement
 from tidegate.clock import format_time, parse_time
 from tidegate.errors import (
     AheadError,
-    AudienceError,
     CarrierFormatError,
     ChannelUnknownError,
     DigestError,
@@ -178,9 +177,7 @@ def judge_manifest(manifest: Manifest, taken_id: str, chain: Chain, site: Root, 
     """Whether a signed bundle may be taken here and now; raises the error that names why not."""
     check_limits(chain.newest, manifest)
     check_site_limits(site, chain.channel_id, manifest)
-    if history.site not in manifest.audience:
-        listed = ", ".join(manifest.audience[:8])
-        raise AudienceError(f"bundle {manifest.name}: is for {listed}; this is {history.site}")
+    check_audience(manifest, history.site)
     check_channel(chain, manifest.channel, manifest.epoch, f"bundle {manifest.name}")
     _check_sequence(manifest, taken_id, history)
     _check_expiry(manifest, history)

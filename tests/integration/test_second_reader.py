@@ -127,7 +127,9 @@ def test_bundles_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
             bundle.read_cover(found.cover)
             list(bundle.read_blobs(head, found.chunks))
         elif case["kind"] == "head":
-            bundle.read_head(data, case["manifest_length"], case["chunks_length"])
+            head = bundle.read_head(data, case["manifest_length"], case["chunks_length"])
+            if "site" in case:
+                bundle.check_audience(head.manifest, case["site"])
         elif case["kind"] == "cover":
             bundle.read_cover(data)
         else:
@@ -159,7 +161,7 @@ def test_blocks_of_media_are_judged_as_the_vectors_say(case: dict[str, Any]) -> 
 
 def parts_of(file: Path) -> list[bytes]:
     (volume,) = media.find_volumes(file.parent)
-    return volume.parts(announcements.parse_announcement(volume.announcement))
+    return media.read_parts([(volume, announcements.parse_announcement(volume.announcement))])
 
 
 @pytest.mark.parametrize("case", listed("media", "volume"))
@@ -179,6 +181,21 @@ def test_damaged_volumes_are_mended_or_named_as_the_vectors_say(case: dict[str, 
     else:
         with pytest.raises(RefusedError, match=f"E-13: part {case['part']}"):
             parts_of(file)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_any_two_volumes_of_the_striped_set_hold_everything(lost: int, tmp_path: Path) -> None:
+    shares = []
+    for number in {1, 2, 3} - {lost}:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "share").write_bytes((VECTORS / "media" / f"ok_share_{number}.share").read_bytes())
+        (volume,) = media.find_volumes(folder)
+        shares.append((volume, announcements.parse_announcement(volume.announcement)))
+    case = json.loads((VECTORS / "media" / "expected.json").read_text())[f"ok_share_{lost}"]
+    assert hashlib.sha256(media.read_parts(shares)[2]).hexdigest() == case["chunks_sha256"]
+    with pytest.raises(RefusedError, match="E-13: part 2"):
+        media.read_parts(shares[:1])
 
 
 def part_of(length: int) -> bytes:
@@ -349,6 +366,17 @@ def test_a_medium_holds_the_same_head_and_blobs_as_the_packed_file(site: Site) -
         (found,) = read.read_medium(site.volume(number).parents[2], site.channel)
         packed = read.read_file(site.packed(number), site.channel)
         assert (found.head, found.blobs, found.lost) == (packed.head, packed.blobs, 0)
+
+
+def test_a_striped_set_that_was_really_written_is_read_without_one_of_its_sticks(site: Site) -> None:
+    sticks = [site.root.parent / f"share-{number}" for number in (1, 2, 3)]
+    for stick in sticks:
+        stick.mkdir()
+    site.tidegate("send", "1", *map(str, sticks), "--spare", "1", "--accept-overhead")
+    packed = read.read_file(site.packed(1), site.channel)
+    for lost in sticks:
+        (found,) = read.read_media([stick for stick in sticks if stick != lost], site.channel)
+        assert (found.head, found.blobs) == (packed.head, packed.blobs)
 
 
 def test_the_second_bundle_names_the_first_and_lists_what_it_leaves_out(site: Site) -> None:

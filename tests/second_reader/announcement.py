@@ -40,6 +40,18 @@ class Announcement:
     def tag(self) -> bytes:
         return ground.blake(self.frame)[:8]
 
+    def records(self, part: int, group: int) -> list[tuple[int, int]]:
+        """(block, symbol) of the records of a group that lie on this volume, in their order; section Sets."""
+        order = self.parts[part].record_order(group)
+        if part != 2 or "stripes" not in self.body["critical"]:
+            return order
+        volumes, own = self.body["volumes"], self.body["volume"] - 1
+        return [(block, symbol) for block, symbol in order if (block + symbol) % volumes == own]
+
+    def count_records(self, part: int, group: int) -> int:
+        striped = part == 2 and "stripes" in self.body["critical"]
+        return len(self.records(part, group)) if striped else self.parts[part].records_in(group)
+
 
 def parse_announcement(data: bytes) -> Announcement:
     """The payload; its signature was verified before."""
@@ -47,7 +59,7 @@ def parse_announcement(data: bytes) -> Announcement:
     form = field(body, "format", is_int(-ground.LARGEST_INTEGER), "M-13")
     need(form == 1, "M-14", f"format {form}", "feature-unknown")
     critical = field(body, "critical", is_list(is_name, 0, 16), "M-13")
-    need(not critical, "M-14", f"unknown features {critical}", "feature-unknown")
+    need(set(critical) <= {"stripes"}, "M-14", f"unknown features {critical}", "feature-unknown")
     forms: dict[str, Callable[[Any], bool]] = {
         "carrier": lambda value: value in ("media", "stream"),
         "channel": is_hex(32),
@@ -72,7 +84,18 @@ def parse_announcement(data: bytes) -> Announcement:
     need(length <= min(LARGEST_MANIFEST, parts[1].length), "M-5", "manifest_length")
     for part, start, stop in body["spans"]:
         need(start < stop <= parts[part].group_count, "M-7", "a span")
+    if "stripes" in critical:
+        _check_stripes(body, parts[2])
     return Announcement(data, body, parts, tuple((part, start, stop) for part, start, stop in body["spans"]))
+
+
+def _check_stripes(body: dict[str, Any], chunks: Geometry) -> None:
+    """Section Sets, M-15."""
+    volumes = body.get("volumes", 0)
+    need(body["carrier"] == "media" and volumes >= 2, "M-15", "stripes without two volumes of media")
+    need(body["volume"] <= volumes, "M-15", "volume")
+    smallest = min((chunks.sources_of(block) for block in range(chunks.block_count)), default=None)
+    need(smallest is None or smallest + chunks.repair_count >= volumes, "M-15", "a block has no symbol on some volume")
 
 
 def _geometry(part: dict[str, Any], media: bool) -> Geometry:
@@ -101,7 +124,7 @@ def lay_out(announcement: Announcement, preamble_length: int) -> list[Run]:
     """Section Records, runs, files: every run's place, within the limits M-10 and M-11."""
     need(sum(stop - start for _, start, stop in announcement.spans) <= 2**20, "M-10", "too many groups")
     sizes = [
-        (part, group, announcement.parts[part].records_in(group))
+        (part, group, announcement.count_records(part, group))
         for part, start, stop in announcement.spans
         for group in range(start, stop)
     ]

@@ -142,6 +142,11 @@ def read_manifest(data: bytes) -> dict[str, Any]:
     return body
 
 
+def check_audience(manifest: dict[str, Any], site: str) -> None:
+    """Section Manifest, `audience`."""
+    need(site in manifest["audience"], "B-27", f"the bundle is for {', '.join(manifest['audience'])}")
+
+
 def _check_artifact(artifact: dict[str, Any]) -> None:
     field(artifact, "name", is_line(512, 1), "B-5")
     field(artifact, "kind", is_line(64, 1), "B-5")

@@ -97,6 +97,9 @@ def _page(path: Path, at: int, size: int = PAGE) -> bytes:
         return b""
 
 
+Places = dict[tuple[int, int], list[list[Run]]]
+
+
 @dataclass
 class Volume:
     """Files with one announcement and one preamble_length (Reading, 1)."""
@@ -116,34 +119,23 @@ class Volume:
                 if len(data) == self.preamble_length and (not self.digests or ground.blake(data) in self.digests):
                     yield data
 
-    def parts(self, announcement: Announcement) -> list[bytes]:
-        """Parts 0, 1, 2 of the bundle; `announcement` was verified and parsed from this volume's bytes."""
-        places: dict[tuple[int, int], list[list[Run]]] = {}
+    def places(self, announcement: Announcement) -> Places:
+        """The runs of each group, once for each time that it lies here."""
+        places: Places = {}
         for run in lay_out(announcement, self.preamble_length):
             found = places.setdefault((run.part, run.group), [])
             if run.first == 0:
                 found.append([])
             found[-1].append(run)
-        return [self._part(announcement, number, places) for number in range(3)]
+        return places
 
-    def _part(self, announcement: Announcement, number: int, places: dict[tuple[int, int], list[list[Run]]]) -> bytes:
-        geometry = announcement.parts[number]
-        sources: list[bytes] = []
-        for group in range(geometry.group_count):
-            blocks = self._group(announcement, number, group, places.get((number, group), []))
-            for block, present in blocks.items():
-                try:
-                    sources += mend(present, geometry.sources_of(block), geometry.repair_count)
-                except RefusedError as error:
-                    raise RefusedError(error.rule, f"part {number}, block {block}: too few symbols") from None
-        return b"".join(sources)[: geometry.length]
-
-    def _group(
+    def group(
         self, announcement: Announcement, number: int, group: int, places: list[list[Run]]
     ) -> dict[int, dict[int, bytes]]:
+        """The symbols of a group that are here, by block."""
         geometry = announcement.parts[number]
         blocks: dict[int, dict[int, bytes]] = {block: {} for block in geometry.blocks_of(group)}
-        order = geometry.record_order(group)
+        order = announcement.records(number, group)
         for runs in places:
             for run in runs:
                 wanted = order[run.first : run.first + run.records]
@@ -176,6 +168,28 @@ class Volume:
             return None
         own = (index.run, index.file_number, index.preamble_length, index.announcement)
         return index if own == (run, file, self.preamble_length, self.announcement) else None
+
+
+def read_parts(volumes: list[tuple[Volume, Announcement]]) -> list[bytes]:
+    """Parts 0, 1, 2 of a bundle out of one volume or several of a set; announcements were verified (section Sets)."""
+    laid = [(volume, announcement, volume.places(announcement)) for volume, announcement in volumes]
+    parts = []
+    for number, geometry in enumerate(volumes[0][1].parts):
+        sources: list[bytes] = []
+        for group in range(geometry.group_count):
+            blocks: dict[int, dict[int, bytes]] = {block: {} for block in geometry.blocks_of(group)}
+            for volume, announcement, places in laid if number else laid[:1]:  # the cover is one volume's own
+                if (number, group) in places:
+                    found = volume.group(announcement, number, group, places[number, group])
+                    for block, symbols in found.items():
+                        blocks[block] |= symbols
+            for block, present in blocks.items():
+                try:
+                    sources += mend(present, geometry.sources_of(block), geometry.repair_count)
+                except RefusedError as error:
+                    raise RefusedError(error.rule, f"part {number}, block {block}: too few symbols") from None
+        parts.append(b"".join(sources)[: geometry.length])
+    return parts
 
 
 def find_volumes(folder: Path) -> list[Volume]:

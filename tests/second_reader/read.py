@@ -1,11 +1,11 @@
-"""Reads a bundle file or a medium with nothing of Tidegate, and verifies it down to each blob's SHA-256.
+"""Reads a bundle file or media with nothing of Tidegate, and verifies it down to each blob's SHA-256.
 
-python tests/second_reader/read.py BUNDLE.tgb|MEDIUM_FOLDER [--pin CHANNEL_ID_HEX]
+python tests/second_reader/read.py BUNDLE.tgb|MEDIUM_FOLDER... [--pin CHANNEL_ID_HEX] [--site NAME]
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +75,8 @@ def read_file(path: Path, pin: str | None = None) -> Read:
     return read
 
 
-def read_volume(volume: media.Volume, pin: str | None = None) -> Read:
+def announced_by(volume: media.Volume, pin: str | None) -> tuple[trust.Chain, announcements.Announcement]:
+    """Who speaks, and what is announced."""
     chain, failure = None, RefusedError("M-12", "no copy of the preamble is whole")
     for preamble in volume.preambles():
         try:
@@ -90,16 +91,33 @@ def read_volume(volume: media.Volume, pin: str | None = None) -> Read:
     body = announced.body
     need(body["carrier"] == "media", "M-13", "a medium with the announcement of a stream")
     need((body["channel"], body["epoch"]) == (chain.id, chain.newest.epoch), "T-43", "another channel or epoch")
-    read = check(chain, volume.parts(announced), body["manifest_length"])
-    said = (body["bundle_id"], body["sequence"])
+    return chain, announced
+
+
+def read_set(volumes: list[media.Volume], pin: str | None = None) -> Read:
+    """One bundle out of volumes that belong together."""
+    known = [announced_by(volume, pin) for volume in volumes]
+    chain, first = known[0]
+    parts = media.read_parts([(volume, announced) for volume, (_, announced) in zip(volumes, known, strict=True)])
+    read = check(chain, parts, first.body["manifest_length"])
+    said = (first.body["bundle_id"], first.body["sequence"])
     need((read.head.id.hex(), read.head.manifest["sequence"]) == said, "M-13", "the announcement says otherwise")
-    read.lost = volume.lost
+    read.lost = sum(volume.lost for volume in volumes)
     return read
 
 
+def read_media(folders: Iterable[Path], pin: str | None = None) -> Iterator[Read]:
+    """Volumes with one `set` belong together, on however many media they lie (media.md, Sets)."""
+    sets: dict[tuple[str, str], list[media.Volume]] = {}
+    for volume in (volume for folder in folders for volume in media.find_volumes(folder)):
+        _, announced = announced_by(volume, pin)
+        sets.setdefault((announced.body["bundle_id"], announced.body["set"]), []).append(volume)
+    for volumes in sets.values():
+        yield read_set(volumes, pin)
+
+
 def read_medium(folder: Path, pin: str | None = None) -> Iterator[Read]:
-    for volume in media.find_volumes(folder):
-        yield read_volume(volume, pin)
+    return read_media([folder], pin)
 
 
 def show(read: Read) -> None:
@@ -118,14 +136,17 @@ def show(read: Read) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source", type=Path, nargs="+", help="a bundle file, or the media of one or more bundles")
+    parser.add_argument("--site", help="who is reading; without it the audience is not looked at")
     parser.add_argument("--pin", help="id of the channel that is expected; without it any channel is taken")
     arguments = parser.parse_args()
     try:
-        if arguments.source.is_dir():
-            found = list(read_medium(arguments.source, arguments.pin))
+        if arguments.source[0].is_dir():
+            found = list(read_media(arguments.source, arguments.pin))
         else:
-            found = [read_file(arguments.source, arguments.pin)]
+            found = [read_file(path, arguments.pin) for path in arguments.source]
+        for read in found if arguments.site else ():
+            bundle.check_audience(read.head.manifest, arguments.site)
     except RefusedError as error:
         print(f"refused, {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,7 @@ from tidegate import canonical
 from tidegate.bundle.header import CHUNKS_MAX_BYTES, MANIFEST_MAX_BYTES
 from tidegate.canonical import INTEGER_MAX
 from tidegate.clock import TIME_PATTERN, parse_time
-from tidegate.errors import FeatureUnknownError, FormatError
+from tidegate.errors import AudienceError, FeatureUnknownError, FormatError
 from tidegate.names import DIGEST, HEX64, NAME, bundle_name
 
 BUNDLE_FORMAT = 1
@@ -137,6 +137,13 @@ def build_manifest(manifest: Manifest) -> bytes:
     if parse_manifest(data) != manifest:
         raise FormatError(f"manifest of {manifest.name}: does not read back as it was written")
     return data
+
+
+def check_audience(manifest: Manifest, site: str) -> None:
+    """B-27. Raises AudienceError where the bundle is for other sites."""
+    if site not in manifest.audience:
+        listed = ", ".join(manifest.audience[:8])
+        raise AudienceError(f"bundle {manifest.name}: is for {listed}; this is {site} (B-27)")
 
 
 def bundle_id(manifest: bytes | memoryview) -> str:

@@ -178,6 +178,8 @@ def bad_manifests() -> None:
     write_head("ok_void_numbers", "ok", "B-26", void(3, 4, reason="the stick was lost"))
     write_head("b26_void_unsorted", "FormatError", "B-26", void(4, 3))
     write_head("b26_void_twice", "FormatError", "B-26", void(3, 3))
+    write_head("ok_audience", "ok", "", manifest(audience=["plant-9", "plant-7"]), site="plant-7")
+    write_head("b27_audience", "AudienceError", "B-27", manifest(audience=["plant-9", "plant"]), site="plant-7")
     write_head("b26_void_is_own", "FormatError", "B-26", void(4, 5))
     write_head("b10_count_above_limit", "FormatError", "B-10",
                manifest(tables={n: {"count": 2**24 + 1, "sha256": "00" * 32}

@@ -7,9 +7,11 @@ vectors say what the document says. `expected.json` lists every vector: its file
 kinds: `announcement` (the whole frame; the signature holds for the key in `key`), `label`, `index` (4096 bytes each),
 `layout` (an announcement whose volume is to be laid out with `preamble_length`), and `volume` (a whole file,
 to be damaged as `damage` says: [offset, length] ranges that are overwritten with 0xff; the answer is `ok`, or the
-error of reading part `part`).
+error of reading part `part`), and `share` (a whole file of one volume of a striped set of three: any two of them hold
+the parts; part 2 is named by its SHA-256).
 """
 
+import hashlib
 import json
 import struct
 from copy import deepcopy
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import blake3
 import nacl.signing
+import reedsolo
 
 HERE = Path(__file__).parent
 EXPECTED: dict[str, dict] = {}
@@ -61,8 +64,6 @@ def canonical(value: object) -> bytes:
 
 def frame(payload: bytes) -> bytes:
     message = b"DSSEv1 %d %s %d %s" % (len(TYPE), TYPE, len(payload), payload)
-    import hashlib
-
     key_id = hashlib.sha256(bytes(KEY.verify_key)).digest()
     return struct.pack("<4sHH", b"TGA1", len(payload), 0) + key_id + KEY.sign(message).signature + payload
 
@@ -119,7 +120,27 @@ def announcements() -> None:
     write("m13_not_canonical", "announcement", frame(json.dumps(BASE).encode()), "CarrierFormatError", "M-13")
     write("m13_not_json", "announcement", frame(b"\xff\xfe{"), "CarrierFormatError", "M-13")
     announcement("m14_critical_unknown", "FeatureUnknownError", "M-14", setter("critical", value=["striped"]))
+    stripes()
     announcement("m14_format_2", "FeatureUnknownError", "M-14", setter("format", value=2))
+
+
+#: media.md, Sets: K = 3, R = 2, D = 2 and V = 3, two blocks of part 2
+STRIPED = {**BASE, "critical": ["stripes"], "volumes": 3, "parts": [*BASE["parts"][:2], {
+    "length": 21480, "source_count": 3, "repair_count": 2, "symbol_size": 4096, "interleave": 2}]}  # fmt: skip
+
+
+def stripes() -> None:
+    bad = "CarrierFormatError"
+    for name, answer, change in (
+        ("ok_striped", "ok", {}),
+        ("m15_no_volumes", bad, {"volumes": None}),
+        ("m15_one_volume", bad, {"volumes": 1}),
+        ("m15_volume_above_volumes", bad, {"volume": 4}),
+        ("m15_of_a_stream", bad, {"carrier": "stream", "file_bytes": None}),
+        ("m15_blocks_smaller_than_volumes", bad, {"volumes": 6}),
+    ):
+        value = {key: item for key, item in {**deepcopy(STRIPED), **change}.items() if item is not None}
+        write(name, "announcement", frame(canonical(value)), answer, "M-15" if answer == bad else "")
 
 
 def layouts() -> None:
@@ -177,9 +198,7 @@ def section(number: int) -> list:
     return [(0, number, symbol, slot) for symbol, slot in enumerate([*slots, repair])]
 
 
-def volume() -> bytes:
-    signed = frame(canonical(BASE))
-    runs = [section(number) for number, _, _ in BASE["spans"]]
+def volume(signed: bytes, runs: list) -> bytes:
     padded = PREAMBLE.ljust(4096, b"\0")
     pieces = [label(0, signed, len(runs)), padded]
     for number, records in enumerate(runs):
@@ -220,7 +239,7 @@ def blocks() -> None:
 
 
 def volumes() -> None:
-    data = volume()
+    data = volume(frame(canonical(BASE)), [section(number) for number, _, _ in BASE["spans"]])
     write("ok_volume", "volume", data, "ok", "", damage=[], tag=hash3(frame(canonical(BASE)), 8).hex())
 
     def damaged(name: str, damage: list, answer: str = "ok", **facts: object) -> None:
@@ -243,12 +262,40 @@ def volumes() -> None:
     damaged("m03_index_blocks_around_a_run", [[page * 8, 1], [page * 12, 1]], "VolumeMissingError", part=2)
 
 
+# --- a striped set ------------------------------------------------------------------------------
+
+
+def striped_content() -> bytes:
+    return bytes((i * i + 3 * i + i // 251) % 256 for i in range(STRIPED["parts"][2]["length"]))
+
+
+def striped_group() -> list:
+    """All records of the one group of part 2, in record order: symbol 0 of each block, symbol 1, …"""
+    data = striped_content().ljust(6 * 4096, b"\0")
+    coder, blocks = reedsolo.RSCodec(2), []
+    for block in range(2):
+        sources = [data[(block * 3 + i) * 4096 :][:4096] for i in range(3)]
+        columns = [bytes(coder.encode(bytes(column)))[3:] for column in zip(*sources, strict=True)]
+        blocks.append([*sources, bytes(c[0] for c in columns), bytes(c[1] for c in columns)])
+    return [(block, 2, symbol, blocks[block][symbol]) for symbol in range(5) for block in range(2)]
+
+
+def shares() -> None:
+    digest = hashlib.sha256(striped_content()).hexdigest()
+    for number in (1, 2, 3):
+        signed = frame(canonical({**STRIPED, "volume": number}))
+        share = [record for record in striped_group() if (record[0] + record[2]) % 3 == number - 1]
+        runs = [share if part == 2 else section(part) for part, _, _ in STRIPED["spans"]]
+        write(f"ok_share_{number}", "share", volume(signed, runs), "ok", "", chunks_sha256=digest)
+
+
 if __name__ == "__main__":
     for old in HERE.iterdir():
-        if old.suffix in {".announcement", ".layout", ".label", ".index", ".volume"}:
+        if old.suffix in {".announcement", ".layout", ".label", ".index", ".volume", ".share"}:
             old.unlink()
     announcements()
     layouts()
     blocks()
     volumes()
+    shares()
     (HERE / "expected.json").write_text(json.dumps(EXPECTED, indent=1, sort_keys=True) + "\n", encoding="utf-8")
