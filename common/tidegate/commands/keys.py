@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tidegate.commands.keys_change import register
 from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.config import Role
 from tidegate.workspace import Workspace
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from tidegate.trust.root import Chain
 
 
-@click.group("keys", cls=Group, short_help="The keys of this host; export the pairing file.")
+@click.group("keys", cls=Group, short_help="The keys of this host; rotate, revoke, export the pairing file.")
 def command() -> None:
     """The keys of this host, and the pairing file for the other side."""
+
+
+register(command)
 
 
 @command.command("list", short_help="Every key of the own root: role, holder, where it is.")

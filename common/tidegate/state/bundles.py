@@ -60,6 +60,10 @@ class BundleRow:
     def name(self) -> str:
         return bundle_name(self.channel_id, self.sequence)
 
+    @property
+    def epoch(self) -> int:
+        return int(self.detail.get("epoch", 1))
+
 
 _COLUMNS = (
     "bundle_id, channel_id, sequence, side, state, created, size, content_size,"
@@ -145,6 +149,9 @@ def find_bundle(tx: Transaction, text: str) -> BundleRow:
     alive = tuple(row for row in found if row.state not in dead) or found
     if not alive:
         raise BundleUnknownError(f"no bundle {text!r} is known here", hint='"tidegate status" lists the bundles')
+    # A channel that began to count anew has its numbers twice: the newest epoch's is meant.
+    newest = max(row.epoch for row in alive)
+    alive = tuple(row for row in alive if row.epoch == newest)
     if len(alive) > 1:
         ids = ", ".join(f"{row.name} ({row.bundle_id[:16]})" for row in alive)
         raise UsageError(f"{text!r} means more than one bundle: {ids}", hint="give more digits of the bundle_id")

@@ -47,6 +47,29 @@ class RootChange:
         return "; ".join(parts)
 
 
+def describe_roots(old: Root, new: Root) -> str:
+    """What `new`, which may follow `old`, changes: in one line, for whoever is asked to sign it."""
+    before, after = _working_keys(old), _working_keys(new)
+    parts = [f"{new.type} root {new.name}: version {old.version} to {new.version}"]
+    if new.epoch != old.epoch:
+        parts.append(f"epoch {old.epoch} to {new.epoch}")
+    parts += [_verb("adds", after[item]) for item in sorted(after.keys() - before.keys())]
+    parts += [_verb("removes", before[item]) for item in sorted(before.keys() - after.keys())]
+    parts += [f"revokes {item[:16]}" for item in sorted(new.revoked_ids - old.revoked_ids)]
+    for name in sorted(new.roles.keys() & old.roles.keys()):
+        if new.roles[name].threshold != old.roles[name].threshold:
+            parts.append(f"{name} needs {new.roles[name].threshold} holders, not {old.roles[name].threshold}")
+    if new.sites != old.sites:
+        parts.append(f"sites {', '.join(new.sites or ())}")
+    if new.channels != old.channels:
+        parts.append("other pinned channels")
+    return "; ".join(parts)
+
+
+def _verb(verb: str, item: KeyChange) -> str:
+    return f"{verb} {item.key_id[:16]} ({item.holder}: {', '.join(item.roles)})"
+
+
 def changes_between(old: Root, chain: Chain) -> RootChange:
     """What `chain` changes for somebody who knows the version `old` of it."""
     new = chain.newest

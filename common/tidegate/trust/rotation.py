@@ -48,9 +48,18 @@ def rotate(chain: Chain, signers: Iterable[Signer], created: int, **changes: Any
 
     `signers` must reach the threshold of the old root role and of the new. Raises TrustError, RotationError.
     """
+    return _extended(chain, _sign(next_root(chain, created, **changes), signers))
+
+
+def next_root(chain: Chain, created: int, **changes: Any) -> Root:
+    """The version after the newest one, with `changes`, which nobody has signed yet."""
     old = chain.newest
-    new = replace(old, version=old.version + 1, id=chain.channel_id, created=format_time(created), **changes)
-    longer = chain.extended(_sign(new, signers))
+    return replace(old, version=old.version + 1, id=chain.channel_id, created=format_time(created), **changes)
+
+
+def _extended(chain: Chain, envelope: Envelope) -> Chain:
+    longer = chain.extended(envelope)
+    new = longer.newest
     limit = CHANNEL_CHAIN_MAX_BYTES if new.type is RootType.CHANNEL else SITE_CHAIN_MAX_BYTES
     size = len(longer.to_whole_bytes())
     if size > limit:
@@ -62,11 +71,7 @@ def revoke_key(
     chain: Chain, key_id: str, signers: Iterable[Signer], created: int, *, reason: str | None = None
 ) -> Chain:
     """The next version, in which `key_id` is in no role and never counts again."""
-    root = chain.newest
-    if key_id not in root.keys:
-        raise TrustError(f"{root.label}: has no key {key_id[:16]}")
-    roles = {name: _without(root.label, name, role, key_id) for name, role in root.roles.items()}
-    return rotate(chain, signers, created, roles=roles, revoked=_revoked(root, key_id, reason))
+    return rotate(chain, signers, created, **changes_to_revoke(chain.newest, key_id, reason))
 
 
 def replace_key(
@@ -80,13 +85,47 @@ def replace_key(
     reason: str | None = None,
 ) -> Chain:
     """The next version, in which `new` stands in every role of `key_id`, which is revoked unless told otherwise."""
-    root = chain.newest
-    if key_id not in root.keys:
-        raise TrustError(f"{root.label}: has no key {key_id[:16]}")
+    return rotate(
+        chain, signers, created, **changes_to_replace(chain.newest, key_id, new, revoke=revoke, reason=reason)
+    )
+
+
+# --- what changes, as fields of the next root -------------------------------------------------
+
+
+def changes_to_revoke(root: Root, key_id: str, reason: str | None) -> dict[str, Any]:
+    """`key_id` is in no role and never counts again. Raises TrustError where it is the only one of a role."""
+    _check_known(root, key_id)
+    roles = {name: _without(root.label, name, role, key_id) for name, role in root.roles.items()}
+    return {"roles": roles, "revoked": _revoked(root, key_id, reason)}
+
+
+def changes_to_replace(
+    root: Root, key_id: str, new: HeldSigner, *, revoke: bool = True, reason: str | None = None
+) -> dict[str, Any]:
+    """`new` stands in every role of `key_id`, which is revoked unless told otherwise."""
+    _check_known(root, key_id)
     roles = {name: _with_other(role, key_id, new.key_id) for name, role in root.roles.items()}
     keys = {**root.keys, new.key_id: _key_of(new)}
     revoked = _revoked(root, key_id, reason) if revoke else root.revoked
-    return rotate(chain, signers, created, roles=roles, keys=keys, revoked=revoked)
+    return {"roles": roles, "keys": keys, "revoked": revoked}
+
+
+def changes_to_add(root: Root, role: str, key: Key, key_id: str, threshold: int | None = None) -> dict[str, Any]:
+    """One key more in `role`, which may need more holders from now on. Raises TrustError for an unknown role."""
+    entry = root.roles.get(role)
+    if entry is None:
+        raise TrustError(f"{root.label}: has no role {role}, only {', '.join(sorted(root.roles))}")
+    if key_id in root.revoked_ids:
+        raise TrustError(f"{root.label}: key {key_id[:16]} is revoked, and never counts again")
+    keys = tuple(sorted({*entry.keys, key_id}))
+    changed = replace(entry, keys=keys, threshold=entry.threshold if threshold is None else threshold)
+    return {"roles": {**root.roles, role: changed}, "keys": {**root.keys, key_id: key}}
+
+
+def _check_known(root: Root, key_id: str) -> None:
+    if key_id not in root.keys:
+        raise TrustError(f"{root.label}: has no key {key_id[:16]}")
 
 
 def pin_channel(chain: Chain, channel_id: str, pin: ChannelPin, signers: Iterable[Signer], created: int) -> Chain:
