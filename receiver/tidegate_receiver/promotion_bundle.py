@@ -16,6 +16,7 @@ from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UsageError
 from tidegate.oci import PLATFORMS
+from tidegate.provenance.expectation import EXPECT
 from tidegate.registry.reference import place_of
 from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.quarantine import QuarantinedBundle
@@ -95,7 +96,8 @@ def items_of(manifest: Manifest) -> tuple[LoadItem, ...]:
         other = taken.setdefault(place, artifact.name)
         if other != artifact.name:
             raise NameTakenError(f"bundle {manifest.name}: both {other} and {artifact.name} would be {place}")
-        items.append(LoadItem(artifact.name, artifact.kind, place, _root(artifact)))
+        expect = (artifact.annotations or {}).get(EXPECT, "")
+        items.append(LoadItem(artifact.name, artifact.kind, place, _root(artifact), expect))
     return tuple(items)
 
 

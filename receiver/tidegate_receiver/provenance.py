@@ -12,7 +12,7 @@ from tidegate.depot.graph import BlobReader
 from tidegate.errors import ProvenanceError
 from tidegate.ledger.entries import Provenance
 from tidegate.provenance.attachments import ATTACHMENT, Attachment, attachments_among
-from tidegate.provenance.expectation import EXPECT, Expectation, Judgement, judge, parse_expectation
+from tidegate.provenance.expectation import Expectation, Judgement, judge, parse_expectation
 from tidegate.provenance.keys import PublicKey, read_key
 from tidegate.registry.reference import split_place
 from tidegate_receiver.loaders.items import LoadItem
@@ -26,14 +26,14 @@ def check_provenance(settings: Settings, source: BlobReader, items: Iterable[Loa
     """
     listed = tuple(items)
     own = tuple(read_key(Path(path).expanduser()) for path in settings.provenance_keys)
-    if not own and not any(EXPECT in item.root.annotations for item in listed):
+    if not own and not any(item.expect for item in listed):
         return ()
     attached = attachments_among(source, {item.name: item.root for item in listed if item.kind == ATTACHMENT})
     judged = {}
     for item in listed:
         repository, _ = split_place(item.place)
         belonging = attached.get(f"{repository}@{item.root.digest}", ())
-        if item.kind != ATTACHMENT and (belonging or EXPECT in item.root.annotations):
+        if item.kind != ATTACHMENT and (belonging or item.expect):
             judged[item.name] = _judge(source, item, belonging, own)
     verdicts = tuple(Provenance(name, found.verdict) for name, found in judged.items())
     faults = [f"{name}: {'; '.join(found.faults)}" for name, found in judged.items() if found.faults]
@@ -45,10 +45,9 @@ def check_provenance(settings: Settings, source: BlobReader, items: Iterable[Loa
 def _judge(
     source: BlobReader, item: LoadItem, attached: tuple[Attachment, ...], own: tuple[PublicKey, ...]
 ) -> Judgement:
-    text = item.root.annotations.get(EXPECT, "")
-    if not text:
+    if not item.expect:
         return judge(source, attached, own, None)
-    expectation = parse_expectation(text, what=item.name)
+    expectation = parse_expectation(item.expect, what=item.name)
     carried = expectation.public_keys(item.name)
     if not own:
         return judge(source, attached, carried, expectation)

@@ -80,7 +80,7 @@ def _listed_annotations(item: Wanted) -> dict[str, str] | None:
     """What it carries of an index, where it is to be loaded, and what must belong to it."""
     given = item.descriptor.annotations
     load = ",".join(getattr(item, "load", ()))
-    found = {PLATFORMS: given.get(PLATFORMS, ""), LOAD: load, EXPECT: given.get(EXPECT, "")}
+    found = {PLATFORMS: given.get(PLATFORMS, ""), LOAD: load, EXPECT: getattr(item, "expect", "")}
     return {key: text for key, text in found.items() if text} or None
 
 

@@ -19,6 +19,8 @@ from tidegate.bundle.manifest import Compressor, Manifest, build_manifest, bundl
 from tidegate.bundle.tables import Records, Tables
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
+from tidegate.oci import LOAD
+from tidegate.provenance.expectation import EXPECT
 from tidegate_sender.packing_base import Base, Carried
 from tidegate_sender.packing_body import NoSink, ProgressCallback, build_body
 from tidegate_sender.packing_content import Content, Wanted, gather
@@ -57,6 +59,8 @@ class Listed:
     descriptor: Descriptor
     ticket: str = ""
     justification: str = ""
+    load: tuple[str, ...] = ()
+    expect: str = ""
 
 
 def listed_artifacts(manifest: Manifest) -> tuple[Listed, ...]:
@@ -68,6 +72,8 @@ def listed_artifacts(manifest: Manifest) -> tuple[Listed, ...]:
             Descriptor(item.media_type, item.digest, item.size, item.annotations or {}),
             item.ticket or "",
             item.justification or "",
+            tuple((item.annotations or {}).get(LOAD, "").split(",")) if (item.annotations or {}).get(LOAD) else (),
+            (item.annotations or {}).get(EXPECT, ""),
         )
         for item in manifest.artifacts
     )

@@ -32,6 +32,7 @@ class LoadItem:
     kind: str
     place: str  # ``app:1``, ``files/docs:latest``
     root: Descriptor
+    expect: str = ""  # what must belong to it, as the manifest has it
 
 
 @dataclass(frozen=True, slots=True)

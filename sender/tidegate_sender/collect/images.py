@@ -14,7 +14,7 @@ from tidegate.depot.descriptors import Descriptor, Manifest
 from tidegate.depot.graph import walk
 from tidegate.errors import ProvenanceError
 from tidegate.provenance.attachments import ATTACHMENT, attachments_among
-from tidegate.provenance.expectation import EXPECT, judge
+from tidegate.provenance.expectation import judge
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import place_of, split_place
 from tidegate_sender.collect.attachments import Found, Map, find_attachments
@@ -115,6 +115,4 @@ def _held(item: ImageItem, commit: BlobCommit, brought: tuple[Brought, ...]) -> 
     judged = judge(commit, attached.get(f"{repository}@{image.root.digest}", ()), keys, item.expect)
     if judged.faults:
         raise ProvenanceError(f"{item.label}: {'; '.join(judged.faults)}")
-    annotations = {**image.root.annotations, EXPECT: item.expect.to_text()}
-    held = replace(image, root=replace(image.root, annotations=annotations), verdict=judged.verdict)
-    return (held, *brought[1:])
+    return (replace(image, expect=item.expect.to_text(), verdict=judged.verdict), *brought[1:])

@@ -97,7 +97,7 @@ class CollectedArtifact:
 
     `size_bytes` adds up its blobs, `new_bytes` those that were not in the depot; `skipped` lists entries of a folder
     that a tree cannot carry (sockets, FIFOs, devices); `notes` says what could not be found out,
-    `verdict` what was found of its signatures where some were expected.
+    `verdict` what was found of its signatures where some were expected; `expect` is what travels of that.
     """
 
     name: str
@@ -111,6 +111,7 @@ class CollectedArtifact:
     skipped: tuple[str, ...] = ()
     load: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    expect: str = ""
     verdict: str = ""
 
 

@@ -30,6 +30,7 @@ class Brought:
     root: Descriptor
     size_bytes: int
     notes: tuple[str, ...] = ()
+    expect: str = ""  # what must belong to it, as it travels
     verdict: str = ""  # of its signatures, where some were expected
 
 

@@ -7,6 +7,7 @@ the others, unless it is required; trouble of this host (full disk, permissions)
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -79,9 +80,11 @@ def _tried(item: Item, failures: list[CollectFailure], call: Callable[[], tuple[
 
 
 def _add(artifacts: dict[str, CollectedArtifact], artifact: CollectedArtifact) -> None:
-    """By place; the same artifact asked for twice is one."""
+    """By place; the same artifact asked for twice is one, and what either of the two expects goes with it."""
     place = place_of(artifact.name)
     before = artifacts.setdefault(place, artifact)
+    if artifact.expect and not before.expect:
+        artifacts[place] = replace(before, expect=artifact.expect, verdict=artifact.verdict)
     if (before.name, before.descriptor) != (artifact.name, artifact.descriptor):
         raise NameTakenError(
             f"{artifact.source} and {before.source} would both be {place} on the high side",
@@ -209,6 +212,7 @@ def _collected(item: Item, brought: Brought, new_bytes: int) -> CollectedArtifac
         justification=item.justification,
         load=item.load,
         notes=brought.notes,
+        expect=brought.expect,
         verdict=brought.verdict,
     )
 
