@@ -1,0 +1,142 @@
+"""A bundle of 1 GiB of random bytes through a wire of real single packets, beside lidi, pydiode, udpcast and plain C.
+
+    python bench/stream.py [--mib 1024] [--rounds 5] [--cases 1500/0,9000/0,1500/0.1,1500/1,1500/5]
+
+All contenders of a case run in turn. Both sides share this machine's cores; everything lies on tmpfs and nothing is
+synced, but for the rows that say so. Needs root for the namespaces (tests/support/wire.py). The receive buffer that
+peers may ask for, net.core.rmem_max, is raised for all of them during the run and put back afterwards: they have no
+other way to it.
+"""
+
+import argparse
+import contextlib
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from contenders import Case, Ceiling, Contender, Crossing, Lidi, Pydiode, Tidegate, Udpcast, pack_for, sha256
+from measure import MIB, SEED, machine, make_pair, scratch, table
+from wire import why_not, wire
+
+RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+PEER_BUFFER_BYTES = 256 * MIB
+CASES = "1500/0,9000/0,1500/0.1,1500/1,1500/5"
+#: what lidi needs to deliver five of five, found by trying: percent of repair data by loss
+LIDI_REPAIR = {0.0: None, 0.1: 5, 1.0: 5, 5.0: 15}
+HEADS = ("wire", "who", "whole", "MB/s", "ours / theirs", "CPU s sender + receiver", "peak MiB sender, receiver")
+
+
+def contenders(case: Case, ceiling: Path, low: Path, high: Path, rates: dict[int, str]) -> list[Contender]:
+    lossy = case.loss_percent > 0
+    ours = Tidegate(low, high, lambda one: rates[one.mtu], protection=["--expected-loss", f"{case.loss_percent:g}%"])
+    if case.synced:
+        return [ours]
+    peers: list[Contender] = [ours, Lidi(repair=LIDI_REPAIR.get(case.loss_percent, 15))]
+    if not lossy:
+        peers += [
+            Pydiode(bits_per_second=4_000_000_000, redundancy=1),
+            Udpcast(bits_per_second=1_500_000_000),
+            Ceiling(ceiling),
+        ]
+    return peers
+
+
+def crossings(case: Case, who: list[Contender], rounds: int) -> dict[str, list[Crossing]]:
+    """Each contender once a round, in turn."""
+    found: dict[str, list[Crossing]] = {one.name: [] for one in who}
+    with wire(case.mtu, loss_percent=case.loss_percent) as link:
+        for _ in range(rounds):
+            for one in who:
+                if reason := one.why_not(case):
+                    print(f"{one.name}: {reason}", file=sys.stderr)
+                    continue
+                crossing = one.cross(link, case)
+                found[one.name].append(crossing)
+                print(f"  {case.mtu}/{case.loss_percent:g} {one.name}: {speed(case, crossing):.0f} MB/s"
+                      f" {'whole' if crossing.is_whole else 'NOT WHOLE'} {crossing.note}", file=sys.stderr)  # fmt: skip
+    return found
+
+
+def speed(case: Case, crossing: Crossing) -> float:
+    return case.size / crossing.seconds / 1e6 if crossing.is_whole else 0.0
+
+
+def lines(case: Case, found: dict[str, list[Crossing]]) -> Iterator[tuple[str, ...]]:
+    ours = found["tidegate"]
+    link = f"MTU {case.mtu}, {case.loss_percent:g} % lost{', synced' if case.synced else ''}"
+    for name, tries in found.items():
+        if not tries:
+            yield link, name, "not installed", "", "", "", ""
+            continue
+        whole = [one for one in tries if one.is_whole]
+        median = statistics.median(speed(case, one) for one in whole) if whole else 0.0
+        pairs = [speed(case, a) / speed(case, b) for a, b in zip(ours, tries, strict=True) if a.is_whole and b.is_whole]
+        ratio = f"{statistics.median(pairs):.2f}" if pairs and name != "tidegate" else ""
+        sender_cpu = statistics.median(one.sender_cpu for one in tries)
+        receiver_cpu = statistics.median(one.receiver_cpu for one in tries)
+        cpu = f"{sender_cpu:.1f} + {receiver_cpu:.1f}"
+        peak = f"{max(t.sender_mib for t in tries):.0f}, {max(t.receiver_mib for t in tries):.0f}"
+        yield link, name, f"{len(whole)} of {len(tries)}", f"{median:.0f}" if whole else "-", ratio, cpu, peak
+
+
+@contextlib.contextmanager
+def large_buffers() -> Iterator[None]:
+    before = RMEM_MAX.read_text(encoding="ascii")
+    RMEM_MAX.write_text(str(PEER_BUFFER_BYTES), encoding="ascii")
+    try:
+        yield
+    finally:
+        RMEM_MAX.write_text(before, encoding="ascii")
+
+
+def random_file(path: Path, mib: int) -> None:
+    """Random bytes from a process of its own, whose memory nobody inherits in the kernel's count."""
+    code = f"import random; g = random.Random({SEED}); f = open({str(path)!r}, 'wb')"
+    code += f"\nfor _ in range({mib}): f.write(g.randbytes({MIB}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mib", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", default=CASES)
+    parser.add_argument("--rate-1500", default="8gbit")
+    parser.add_argument("--rate-9000", default="12gbit")
+    parser.add_argument("--synced", action="store_true", help="one more row: both sides sync")
+    given = parser.parse_args()
+    if reason := why_not():
+        raise SystemExit(reason)
+    folder = scratch()
+    try:
+        (folder / "content").mkdir()
+        file = folder / "content" / "random.bin"
+        random_file(file, given.mib)
+        low, high = make_pair(folder)
+        pack_for(low, file)
+        ceiling = folder / "ceiling"
+        source = Path(__file__).parent / "stream_ceiling.c"
+        subprocess.run(["cc", "-O2", "-o", str(ceiling), str(source)], check=True)
+        cases = [
+            Case(int(mtu), float(loss), file, sha256(file))
+            for mtu, loss in (text.split("/") for text in given.cases.split(","))
+        ]
+        cases += [replace(cases[0], synced=True)] * given.synced
+        rates = {1500: given.rate_1500, 9000: given.rate_9000}
+        rows: list[tuple[str, ...]] = []
+        with large_buffers():
+            for case in cases:
+                who = contenders(case, ceiling, low, high, rates)
+                rows += lines(case, crossings(case, who, given.rounds))
+        print(f"{machine()}; rates asked: {rates[1500]} at MTU 1500, {rates[9000]} at MTU 9000\n")
+        table(f"{given.mib} MiB through a one-way wire", HEADS, rows)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
