@@ -1,12 +1,14 @@
 """What an argument of `pack` and `plan` means: a path, a transfer list, an OCI layout, or an image.
 
 ``./``, ``../`` and ``/`` begin a path; ``oci:`` begins an OCI layout; a YAML file with ``tidegate:`` at its top is a
-transfer list, with or without such a beginning, which is held to the lock file beside it; anything else is an image
-reference by Docker's rules.
+transfer list, with or without such a beginning, which is held to the lock file beside it; a hauler manifest and a
+plain text list (``.txt``, ``.list``) are taken as they are, and ``list:`` says so of any file; ``tar:`` begins a tar of
+images, ``chart:`` a chart's file, ``oci://`` a chart in a registry, ``imgpkg:`` a bundle of imgpkg. Anything else is an
+image reference by Docker's rules.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +20,11 @@ from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 
 _TOP_LEVEL = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tidegate[\"']?[ \t]*:", re.MULTILINE)
+_HAULER = re.compile(rb"^apiVersion:[ \t]*[\"']?content\.hauler\.cattle\.io/", re.MULTILINE)
 _LOOK_BYTES = 64 * KIB  # the top level key stands among the first lines
 _LAYOUT = "oci:"
+_CHART_IN_REGISTRY = "oci://"
+_TEXT_LISTS = (".txt", ".list")
 
 
 class ArgumentKind(StrEnum):
@@ -29,6 +34,15 @@ class ArgumentKind(StrEnum):
     TRANSFER_LIST = "transfer-list"
     LAYOUT = "layout"
     IMAGE = "image"
+    LIST = "list"
+    TAR = "tar"
+    CHART = "chart"
+    IMGPKG = "imgpkg"
+
+
+_SAID = (ArgumentKind.LIST, ArgumentKind.TAR, ArgumentKind.CHART, ArgumentKind.IMGPKG)
+#: what an argument may begin with to say what it is
+_BEGINNINGS = {f"{kind}:": kind for kind in _SAID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +55,25 @@ class Argument:
 
 def classify_argument(text: str) -> Argument:
     """Decide by the rules above. Only YAML files are looked into. Raises UsageError for a list that is none."""
+    if text.startswith(_CHART_IN_REGISTRY):
+        return Argument(ArgumentKind.CHART, text)
+    for beginning, kind in _BEGINNINGS.items():
+        rest = text.removeprefix(beginning)
+        # An image may be called "list:2" or "chart:1": a tag is no path.
+        if rest != text and (kind is ArgumentKind.IMGPKG or "/" in rest or Path(rest).is_file()):
+            return Argument(kind, rest)
     if text.startswith(_LAYOUT):
         return Argument(ArgumentKind.LAYOUT, text.removeprefix(_LAYOUT))
     is_path = text in {".", ".."} or text.startswith(("./", "../", "/"))
     is_yaml = text.lower().endswith((".yaml", ".yml"))
     if is_yaml and _is_transfer_list(Path(text)):
         return Argument(ArgumentKind.TRANSFER_LIST, text)
+    if is_yaml and _begins_like(Path(text), is_hauler):
+        return Argument(ArgumentKind.LIST, text)
     if is_path:
         return Argument(ArgumentKind.PATH, text)
+    if text.lower().endswith(_TEXT_LISTS) and Path(text).is_file():
+        return Argument(ArgumentKind.LIST, text)
     if is_yaml and not is_host(text.partition("/")[0] if "/" in text else ""):
         state = "has no top-level field tidegate" if Path(text).is_file() else "no such file"
         hint = f'a transfer list begins with "tidegate: 1"; to bring the file itself, write ./{text}'
@@ -57,11 +82,20 @@ def classify_argument(text: str) -> Argument:
 
 
 def _is_transfer_list(path: Path) -> bool:
+    return _begins_like(path, lambda data: _TOP_LEVEL.search(data) is not None)
+
+
+def is_hauler(data: bytes) -> bool:
+    """Whether the beginning of a YAML file is a hauler manifest's."""
+    return _HAULER.search(data) is not None
+
+
+def _begins_like(path: Path, is_so: Callable[[bytes], bool]) -> bool:
     try:
         if not path.is_file():
             return False
         with open(path, "rb") as file:
-            return _TOP_LEVEL.search(file.read(_LOOK_BYTES)) is not None
+            return is_so(file.read(_LOOK_BYTES))
     except (OSError, ValueError):
         return False
 
@@ -83,6 +117,12 @@ def _items(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
         from tidegate_sender.collect.transfer_list import read_transfer_list
 
         return hold_to_lock(read_transfer_list(Path(argument.text)), Path(argument.text))
+    if argument.kind is ArgumentKind.LIST:
+        from tidegate_sender.collect.foreign_lists import read_foreign_list
+
+        return read_foreign_list(Path(argument.text), platforms)
+    if argument.kind in _FURTHER:
+        return _further(argument, platforms)
     if argument.kind is ArgumentKind.LAYOUT:
         path, _, tag = argument.text.partition(":")
         if not path:
@@ -94,6 +134,20 @@ def _items(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
         files_name(title)
         return (FilesItem(path=path_named, title=title),)
     return (ImageItem(reference=_reference(argument.text), platforms=platforms),)
+
+
+_FURTHER = {ArgumentKind.TAR: "tars", ArgumentKind.CHART: "charts", ArgumentKind.IMGPKG: "imgpkg"}
+
+
+def _further(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
+    """As a transfer list in this folder would have it."""
+    from tidegate_sender.collect.list_entries import further_items
+
+    main = {ArgumentKind.TAR: "path", ArgumentKind.CHART: "source", ArgumentKind.IMGPKG: "ref"}[argument.kind]
+    fields: dict[str, object] = {main: argument.text}
+    if platforms and argument.kind is not ArgumentKind.IMGPKG:
+        fields["platforms"] = platforms
+    return further_items(_FURTHER[argument.kind], fields, Path(), {"given": argument.text})
 
 
 def _reference(text: str) -> Reference:

@@ -90,7 +90,7 @@ class ChartItem(SourceItem):
             return self._packaged(sink, *_read_file(self.path))
         if self.repository.startswith(OCI):
             return self._from_registry(sink, around)
-        return self._packaged(sink, *self._from_repository())
+        return self._packaged(sink, *self._from_repository(around))
 
     def _packaged(self, sink: Sink, content: bytes, provenance: bytes | None) -> tuple[Brought, bytes]:
         chart = read_chart(content, self.label)
@@ -103,9 +103,9 @@ class ChartItem(SourceItem):
 
     # --- HTTP repositories -------------------------------------------------------------------
 
-    def _from_repository(self) -> tuple[bytes, bytes | None]:
+    def _from_repository(self, around: Surroundings) -> tuple[bytes, bytes | None]:
         base = check_url(self.repository.rstrip("/") + "/", self.label)
-        index = download(urljoin(base, "index.yaml"), max_bytes=INDEX_MAX_BYTES, what="index.yaml")
+        index = download(urljoin(base, "index.yaml"), around, max_bytes=INDEX_MAX_BYTES, what="index.yaml")
         try:
             entries = find_versions(index, self.chart, f"{base}index.yaml")
         except FormatError as error:
@@ -118,14 +118,16 @@ class ChartItem(SourceItem):
             raise CollectError(f"{self.label}: lies in a registry", hint=f"name it in the list as {url}")
         if base.startswith("https:") and url.startswith("http:"):
             raise CollectError(f"{self.label}: the index leads from https to plain http ({url[:200]})")
-        content = download(url, max_bytes=CHART_MAX_BYTES, what=f"{self.chart} {entry.version}")
+        content = download(url, around, max_bytes=CHART_MAX_BYTES, what=f"{self.chart} {entry.version}")
         actual = sha256(content).hexdigest()
         if entry.sha256 and actual != entry.sha256:
             raise RegistryLiesError(f"{url[:300]}: has the digest {actual}, the index says {entry.sha256}")
         metadata = read_chart(content, url[:300]).metadata
         if (metadata.name, metadata.version) != (self.chart, entry.version):
             raise RegistryLiesError(f"{url[:300]}: is {metadata.name} {metadata.version}, not what the index says")
-        provenance = download_if_there(f"{url}.prov", max_bytes=PROVENANCE_MAX_BYTES, what=f"{self.chart} provenance")
+        provenance = download_if_there(
+            f"{url}.prov", around, max_bytes=PROVENANCE_MAX_BYTES, what=f"{self.chart} provenance"
+        )
         return content, provenance
 
     def _chosen(self, entries: tuple[IndexEntry, ...]) -> IndexEntry:

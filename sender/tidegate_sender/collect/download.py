@@ -1,9 +1,12 @@
 """Fetch a small file over HTTP, through the transport that registries use: its retries, limits, proxies and errors."""
 
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate.errors import CollectError, RegistryError
 from tidegate.registry.transport import Transport
+from tidegate_sender.collect.kinds import Surroundings
 
 _OK = frozenset({200})
 _OK_OR_MISSING = frozenset({200, 404, 403, 410})
@@ -25,22 +28,52 @@ def check_url(url: str, what: str) -> str:
     return url
 
 
-def download(url: str, *, max_bytes: int, what: str) -> bytes:
+def download(url: str, around: Surroundings, *, max_bytes: int, what: str) -> bytes:
     """The bytes at `url`. Raises RegistryError (its children say what is wrong), CollectError."""
-    data = _get(url, max_bytes, what, missing_is_fine=False)
+    data = _get(url, around, max_bytes, what, missing_is_fine=False)
     assert data is not None
     return data
 
 
-def download_if_there(url: str, *, max_bytes: int, what: str) -> bytes | None:
+def download_if_there(url: str, around: Surroundings, *, max_bytes: int, what: str) -> bytes | None:
     """The bytes at `url`, or None where the server has no such file (404, or 403 and 410 as stores of objects say)."""
-    return _get(url, max_bytes, what, missing_is_fine=True)
+    return _get(url, around, max_bytes, what, missing_is_fine=True)
 
 
-def _get(url: str, max_bytes: int, what: str, *, missing_is_fine: bool) -> bytes | None:
+def download_to(url: str, path: Path, around: Surroundings, *, max_bytes: int, what: str) -> int:
+    """Write the bytes at `url` into the new file `path`; gives the server's time of it in seconds, 0 where unknown."""
+    transport, target = _reach(url, around, what)
+    response = transport.send("GET", target, what=what, expect=_OK)
+    length = response.headers.get("Content-Length", "")
+    done = 0
+    with open(path, "xb") as file:
+        for piece in transport.pieces(response, what):
+            done += len(piece)
+            if done > max_bytes:
+                raise RegistryError(f"{transport.host}: {what}: more than {max_bytes} bytes")
+            file.write(piece)
+            around.progress(len(piece), int(length) if length.isdecimal() else 0)
+    if length.isdecimal() and int(length) != done:
+        raise RegistryError(f"{transport.host}: {what}: ended after {done} of {length} bytes")
+    return _seconds(response.headers.get("Last-Modified", ""))
+
+
+def _seconds(text: str) -> int:
+    try:
+        return max(int(parsedate_to_datetime(text).timestamp()), 0)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+
+
+def _reach(url: str, around: Surroundings, what: str) -> tuple[Transport, str]:
+    """Connections to the address's host, and what to ask it for."""
     parts = urlsplit(check_url(url, what))
-    transport = Transport(parts.netloc, scheme=parts.scheme)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    transport = Transport(parts.netloc, scheme=parts.scheme, access=around.client(parts.netloc).access)
+    return transport, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _get(url: str, around: Surroundings, max_bytes: int, what: str, *, missing_is_fine: bool) -> bytes | None:
+    transport, path = _reach(url, around, what)
     response = transport.send("GET", path, what=what, expect=_OK_OR_MISSING if missing_is_fine else _OK)
     if response.status != 200:
         response.close()
@@ -48,8 +81,8 @@ def _get(url: str, max_bytes: int, what: str, *, missing_is_fine: bool) -> bytes
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > max_bytes:
         response.close()
-        raise RegistryError(f"{parts.netloc}: {what}: {length} bytes, the limit is {max_bytes}")
+        raise RegistryError(f"{transport.host}: {what}: {length} bytes, the limit is {max_bytes}")
     data = transport.read_all(response, what, max_bytes)
     if length.isdecimal() and int(length) != len(data):
-        raise RegistryError(f"{parts.netloc}: {what}: ended after {len(data)} of {length} bytes")
+        raise RegistryError(f"{transport.host}: {what}: ended after {len(data)} of {length} bytes")
     return data

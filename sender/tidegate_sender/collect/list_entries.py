@@ -7,7 +7,9 @@ from tidegate.errors import CollectError, UsageError
 from tidegate.registry.reference import parse_reference, slug
 from tidegate_sender.collect.charts import OCI, ChartItem
 from tidegate_sender.collect.download import check_url
+from tidegate_sender.collect.imgpkg_bundle import ImgpkgItem
 from tidegate_sender.collect.items import Item
+from tidegate_sender.collect.tars import TarItem
 
 
 def chart_item(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> ChartItem:
@@ -70,4 +72,15 @@ def further_items(kind: str, fields: dict[str, Any], folder: Path, common: dict[
     """The items of one entry of the list `kind`."""
     if kind == "charts":
         return (chart_item(fields, folder, common),)
+    if kind == "tars":
+        name = str(fields.get("name", ""))
+        named = parse_reference(name).name if name else ""
+        platforms = tuple(fields.get("platforms", ()))
+        return (TarItem(path=folder / fields["path"], name=named, platforms=platforms, **common),)
+    if kind == "imgpkg":
+        return (ImgpkgItem(reference=parse_reference(fields["ref"]), **common),)
+    if kind == "lists":
+        from tidegate_sender.collect.foreign_lists import read_foreign_list
+
+        return read_foreign_list(folder / fields["path"], tuple(fields.get("platforms", ())), **common)
     raise UsageError(f"{kind}: unknown list")

@@ -163,4 +163,7 @@ _KINDS: dict[str, tuple[str, Callable[[dict[str, Any], Path, dict[str, Any]], It
     "files": ("path", _files),
     "keys": ("path", make_key),
     "charts": ("source", None),
+    "tars": ("path", None),
+    "imgpkg": ("ref", None),
+    "lists": ("path", None),
 }
