@@ -21,6 +21,7 @@ from tidegate.names import NAME
 from tidegate.units import GIB, MIB
 
 SETTINGS_FILE = "tidegate.toml"
+SLIP_FIELDS = ("held", "missing", "code", "date")
 REDUNDANCY_MAX = 4  # repair symbols to source symbols, as tidegate.carrier.parts has it
 
 
@@ -94,6 +95,8 @@ class Settings:
     #: high side: what two people need where two are asked for, as for a lower floor of time
     two_people: TwoPeople = TwoPeople.SIGNED
     stage: str = "default"
+    #: high side: what a return slip may tell besides the head of the ledger
+    slip_fields: tuple[str, ...] = SLIP_FIELDS
     #: folders whose subfolders count as media besides the mount table
     media_folders: tuple[str, ...] = ("/media", "/run/media", "/mnt")
     #: what a label asks of whoever finds the medium
@@ -256,6 +259,10 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
+def _are_slip_fields(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(item in SLIP_FIELDS for item in value)
+
+
 def _one_of(kind: type[StrEnum]) -> tuple[Callable[[object], bool], str]:
     words = [str(item) for item in kind]
     return (lambda value: value in words), " or ".join(f'"{word}"' for word in words)
@@ -276,7 +283,7 @@ def _is_yes_or_no(value: object) -> bool:
 _HOST = r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 #: settings that are tables of their own
 _TABLES = {"channels", "registries"}
-_TUPLES = {"sites", "media_folders", "provenance_keys"}
+_TUPLES = {"sites", "media_folders", "provenance_keys", "slip_fields"}
 #: for each setting: whether a value will do, and what would, in words
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "role": _one_of(Role),
@@ -292,6 +299,7 @@ _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "again_max_bytes": (_is_size, "a whole number of bytes, 0 for no limit"),
     "keep_days": (_is_size, "a whole number of days"),
     "stage": (_is_name, "a name: 1 to 64 of a-z 0-9 . _ -, first and last a letter or digit"),
+    "slip_fields": (_are_slip_fields, 'a list of "held", "missing", "code", "date"'),
     "if_found": (lambda value: isinstance(value, str), "a text"),
     "media_folders": (_are_texts, 'a list of folders like ["/media", "/mnt"]'),
     "provenance_keys": (_are_texts, 'a list of files like ["/etc/tidegate/release.pub"]'),

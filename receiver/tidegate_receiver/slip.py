@@ -9,10 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tidegate.clock import format_time, now
+from tidegate.config import SLIP_FIELDS
 from tidegate.errors import ChannelUnknownError, LedgerError, TidegateError, UsageError
+from tidegate.ledger.checkpoint import read_unverified
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
+from tidegate.ledger.proofs import consistency_path, read_range
+from tidegate.ledger.witness_folder import read_cosigned
 from tidegate.slip.code import Code, parse_code
-from tidegate.slip.numbers import NUMBER_MAX, Numbers
+from tidegate.slip.numbers import NO_NUMBERS, NONE, NUMBER_MAX, Numbers
+from tidegate.slip.proof import SlipProof
 from tidegate.slip.slip import EPOCH_MAX, Slip, Statement, fit, sign_slip
 from tidegate_receiver.numbering import Standing, code_text, note_told, read_standing
 
@@ -30,6 +35,9 @@ class PrintedSlip:
     missing: Numbers
     left_out: int
     slip: Slip | None
+    #: fields that the site's policy keeps to itself
+    withheld: tuple[str, ...] = ()
+    proof: SlipProof | None = None
 
 
 def choose_channel(workspace: "Workspace", name: str | None) -> "PinnedChannel":
@@ -44,14 +52,24 @@ def choose_channel(workspace: "Workspace", name: str | None) -> "PinnedChannel":
     return found[0]
 
 
-def make_slip(workspace: "Workspace", channel: "PinnedChannel", *, dry_run: bool = False) -> PrintedSlip:
-    """Record that a slip is printed, and make it. Raises LedgerError and its kin, UsageError."""
+def make_slip(
+    workspace: "Workspace", channel: "PinnedChannel", *, dry_run: bool = False, proof_from: int | None = None
+) -> PrintedSlip:
+    """Record that a slip is printed, and make it, with a proof from the head of `proof_from` entries where wanted.
+
+    Raises LedgerError and its kin, UsageError.
+    """
     if not dry_run:
         workspace.begin()
     said, standing = _draft(workspace, channel)
-    left_out = len(standing.held) + len(standing.missing) - len(said.held) - len(said.missing)
+    fields = workspace.settings.slip_fields
+    told = ("held" in fields) * len(standing.held) + ("missing" in fields) * len(standing.missing)
+    left_out = told - len(said.held) - len(said.missing)
+    withheld = tuple(name for name in SLIP_FIELDS if name not in fields)
+    if proof_from is not None and proof_from > said.size - 1:
+        raise UsageError(f"this site's ledger never had {proof_from} entries, it has {said.size - 1}")
     if dry_run:
-        return PrintedSlip(channel.name, said.held, said.missing, left_out, None)
+        return PrintedSlip(channel.name, said.held, said.missing, left_out, None, withheld)
     with workspace.state.transaction() as tx:
         tx.queue(_entry(workspace, channel, said))
         note_told(tx, channel.channel_id, said.held, now())
@@ -59,9 +77,21 @@ def make_slip(workspace: "Workspace", channel: "PinnedChannel", *, dry_run: bool
     checkpoint = workspace.recorder.checkpoint()
     if checkpoint is None:
         raise LedgerError("the ledger has no checkpoint")
-    said = _under(said, standing, checkpoint.size, checkpoint.root)
+    said = _under(workspace, said, standing, checkpoint.size, checkpoint.root)
     slip = sign_slip(said, channel.channel_id, workspace.signer("ledger"))
-    return PrintedSlip(channel.name, said.held, said.missing, left_out, slip)
+    proof = _proof(workspace, proof_from, checkpoint.size) if proof_from else None
+    return PrintedSlip(channel.name, said.held, said.missing, left_out, slip, withheld, proof)
+
+
+def _proof(workspace: "Workspace", old: int, size: int) -> SlipProof:
+    read = workspace.recorder.log.node_reader(size)
+    return SlipProof(old, read_range(old, read).root(), consistency_path(old, size, read))
+
+
+def cosigned_size(workspace: "Workspace", channel_id: str) -> int | None:
+    """The size of the own ledger that the channel's low side co-signed last, as far as it is known here."""
+    note = read_cosigned(workspace, channel_id)
+    return read_unverified(note).size if note else None
 
 
 def record_not_written(workspace: "Workspace", channel_name: str, error: TidegateError) -> None:
@@ -87,26 +117,29 @@ def _draft(workspace: "Workspace", channel: "PinnedChannel") -> tuple[Statement,
         raise UsageError(f"channel {channel.name}: epoch {channel.root.epoch} or its numbers are too high for a slip")
     checkpoint = workspace.recorder.checkpoint()
     size = (checkpoint.size if checkpoint is not None else 0) + 1
+    fields = workspace.settings.slip_fields
     draft = Statement(
         site=workspace.settings.sites[0],
         prefix=channel.channel_id[:4],
         epoch=channel.root.epoch,
-        held=Numbers.of(standing.held),
-        missing=standing.missing,
+        held=Numbers.of(standing.held) if "held" in fields else NO_NUMBERS,
+        missing=standing.missing if "missing" in fields else NO_NUMBERS,
         held_sum="",
         code=None,
         size=size,
         root=bytes(32),
-        date=format_time(now())[:10],
+        date=format_time(now())[:10] if "date" in fields else NONE,
     )
-    return _under(draft, standing, size, bytes(32)), standing
+    return _under(workspace, draft, standing, size, bytes(32)), standing
 
 
-def _under(said: Statement, standing: Standing, size: int, root: bytes) -> Statement:
+def _under(workspace: "Workspace", said: Statement, standing: Standing, size: int, root: bytes) -> Statement:
     """The statement under a head of the ledger, with its sum and code, cut to what fits."""
     ids = {number: row.bundle_id for number, row in standing.held.items()}
 
     def code_of(number: int) -> Code | None:
+        if "code" not in workspace.settings.slip_fields:
+            return None
         text = code_text(standing.held[number], said.site)
         return parse_code(text) if text else None
 
@@ -123,5 +156,5 @@ def _entry(workspace: "Workspace", channel: "PinnedChannel", said: Statement) ->
         epoch=channel.root.epoch,
         audience=(workspace.settings.sites[0],),
         counts={"held": len(said.held), "missing": len(said.missing)},
-        detail=f"held {said.held}, missing {said.missing}",
+        detail=f"held {said.held}, missing {said.missing}, code {said.code or NONE}, date {said.date}",
     )

@@ -21,16 +21,21 @@ from tidegate.errors import (
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.slip.code import Code, is_code, make_code, parse_code
 from tidegate.slip.numbers import Numbers
+from tidegate.slip.proof import SlipProof, split_proof
 from tidegate.slip.site_keys import SiteKeys
 from tidegate.slip.slip import Slip, Statement, held_sum, parse_slip, verify_slip
 from tidegate.state.bundles import BundleRow, BundleState, list_bundles
+from tidegate_sender.slip_cosigning import CosigningPlan, keep_evidence, make_cosigned, plan_cosigning
 from tidegate_sender.slip_memory import (
     Confirmed,
+    Cosigned,
     Witnessed,
     add_code,
     get_confirmed,
+    get_cosigned,
     get_witnessed,
     put_confirmed,
+    put_cosigned,
     put_witnessed,
 )
 
@@ -55,6 +60,9 @@ class SlipReport:
     size: int = 0
     before: int = 0
     is_new: bool = True
+    #: whether the head of the site's ledger was co-signed, else from which size a proof would let it be
+    is_cosigned: bool = False
+    proof_from: int | None = None
 
 
 def read_slip(workspace: "Workspace", text: str, *, dry_run: bool = False) -> SlipReport:
@@ -63,8 +71,9 @@ def read_slip(workspace: "Workspace", text: str, *, dry_run: bool = False) -> Sl
     if is_code(text):
         code = parse_code(text)
         return reading.guarded(lambda: reading.take_code(code), bundle=str(code))
-    slip = parse_slip(text)
-    return reading.guarded(lambda: reading.take_slip(slip), bundle=slip.statement.site)
+    own_text, proof = split_proof(text)
+    slip = parse_slip(own_text)
+    return reading.guarded(lambda: reading.take_slip(slip, proof), bundle=slip.statement.site)
 
 
 class _Reading:
@@ -89,7 +98,7 @@ class _Reading:
 
     # --- a whole slip -------------------------------------------------------------------------
 
-    def take_slip(self, slip: Slip) -> SlipReport:
+    def take_slip(self, slip: Slip, proof: SlipProof | None = None) -> SlipReport:
         said = slip.statement
         self._check_site(said)
         key = SiteKeys(self.workspace.folder("trust")).get(said.site)
@@ -97,26 +106,53 @@ class _Reading:
         self._check_epoch(said)
         with self.workspace.state.reading() as tx:
             seen = get_witnessed(tx, said.site)
+            signed = get_cosigned(tx, said.site)
             before = get_confirmed(tx, self.chain.channel_id, self.epoch, said.site)
             sent = sent_bundles(tx, self.chain.channel_id, self.epoch)
         if seen is not None and seen.vkey != str(key):
             seen = None  # the site's ledger was made anew, and its new key pinned
+        if signed is not None and signed.vkey != str(key):
+            signed = None
         is_new = _check_order(slip, seen)
         _check_claim(said, sent)
         held = Numbers.of(number for number in said.held if not sent[number].detail.get("void"))
         missing = Numbers.of(number for number in said.missing if _is_due(sent[number], said.site))
         new = Numbers.of(set(held) - set(before.all_held))
+        plan = self._plan_cosigning(slip, proof, note.encode(), signed)
         report = SlipReport(
-            said.site, str(said.code or ""), held, missing, new, said.size, seen.size if seen else 0, is_new
+            said.site,
+            str(said.code or ""),
+            held,
+            missing,
+            new,
+            said.size,
+            seen.size if seen else 0,
+            is_new,
+            plan.may_cosign,
+            plan.proof_from,
         )
-        if is_new and not self.dry_run:
+        if (is_new or plan.may_cosign) and not self.dry_run:
+            made = make_cosigned(self.workspace, slip, note.encode(), str(key)) if plan.may_cosign else None
             later = Numbers.of(number for number in before.by_code if number > said.highest)
             now = Witnessed(str(key), said.size, said.root.hex(), slip.text(), note)
             with self.workspace.state.transaction() as tx:
-                put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, missing, later))
-                put_witnessed(tx, said.site, now)
+                if is_new:
+                    put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, missing, later))
+                    put_witnessed(tx, said.site, now)
+                if made is not None:
+                    put_cosigned(tx, said.site, made)
                 tx.queue(self._entry(Outcome.DONE, said.site, **_facts(report, said.root.hex())))
         return report
+
+    def _plan_cosigning(
+        self, slip: Slip, proof: SlipProof | None, note: bytes, signed: Cosigned | None
+    ) -> CosigningPlan:
+        try:
+            return plan_cosigning(slip, proof, signed)
+        except SlipForkError:
+            if not self.dry_run and proof is not None and signed is not None:
+                keep_evidence(self.workspace, slip, proof, note, signed)
+            raise
 
     def _check_site(self, said: Statement) -> None:
         if said.prefix != self.chain.channel_id[:4]:
@@ -242,6 +278,8 @@ def _code_of(row: BundleRow, epoch: int, site: str) -> Code:
 def _facts(report: SlipReport, root: str) -> dict[str, Any]:
     counts = {"held": len(report.held), "missing": len(report.missing), "entries": report.size}
     text = f"ledger of {report.size} entries, root hash {root}"
+    if report.is_cosigned:
+        text += "; co-signed"
     if report.missing:
         text += f"; missing {report.missing.words()}"
     return {"counts": counts, "audience": (report.site,), "detail": text}

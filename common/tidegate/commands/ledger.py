@@ -6,19 +6,31 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tidegate.commands.ledger_witness import (
+    accept,
+    bundle_named,
+    is_copy,
+    receipt,
+    side_options,
+    transfers,
+    verify_copy,
+)
 from tidegate.commands.options import Group, Invocation, shared_options
 from tidegate.text import printable
 
 if TYPE_CHECKING:
     from tidegate.ledger.entries import RecordedEntry
-    from tidegate.workspace import Workspace
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@click.group("ledger", cls=Group, short_help="What happened on this side: list, verify.")
+@click.group("ledger", cls=Group, short_help="What happened on this side: list, verify, receipts.")
 def command() -> None:
     """What happened on this side, and whether the record of it is whole."""
+
+
+for _part in (accept, receipt, transfers):
+    command.add_command(_part)
 
 
 @command.command("list", short_help="Entries, oldest first.")
@@ -26,19 +38,32 @@ def command() -> None:
 @click.option("--bundle", metavar="BUNDLE", help="Only entries of this bundle (its name, number or id).")
 @click.option("--since", metavar="TIME", help="Only entries from this time on, 2026-01-31, or 2026-01-31T08:00:00Z.")
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
+@side_options
 @shared_options()
 def list_entries(
-    invocation: Invocation, event: str | None, bundle: str | None, since: str | None, last: int | None
+    invocation: Invocation,
+    event: str | None,
+    bundle: str | None,
+    since: str | None,
+    last: int | None,
+    side: str | None,
+    channel: str | None,
 ) -> None:
-    """Print the entries of the ledger; --json gives each as it was recorded, with its number."""
-    from tidegate.ledger.listing import list_recorded
+    """Print the entries of the ledger; --json gives each as it was recorded, with its number. With --side low those of
+    the low side's ledger that came with its bundles."""
+    from tidegate.ledger.listing import list_recorded, select_entries
 
     workspace = invocation.workspace()
     if since is not None and _DAY.fullmatch(since):
         since += "T00:00:00Z"
-    entries = list_recorded(
-        workspace.folder("ledger"), event=event, bundle=_bundle_named(workspace, bundle), since=since
-    )
+    named = bundle_named(workspace, bundle) if bundle is not None else None
+    if is_copy(workspace, side):
+        from tidegate.ledger.low_side import choose_chain, low_entries
+
+        raw = low_entries(workspace, choose_chain(workspace, channel))
+        entries = select_entries(raw, event=event, bundle=named, since=since)
+    else:
+        entries = list_recorded(workspace.folder("ledger"), event=event, bundle=named, since=since)
     if not entries and event is not None:
         _refuse_unknown_event(event)
     chosen = entries if last is None else entries[-last:]
@@ -64,16 +89,6 @@ def _remark(item: "RecordedEntry") -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _bundle_named(workspace: "Workspace", text: str | None) -> str | None:
-    """A number as the bundle's name; anything else as it is, since the ledger may know more bundles than the state."""
-    if text is None or not text.isdecimal() or len(text) >= 8:
-        return text
-    from tidegate.state.bundles import find_bundle
-
-    with workspace.state.reading() as tx:
-        return find_bundle(tx, text).name
-
-
 def _refuse_unknown_event(event: str) -> None:
     """A mistyped event must not read as "it never happened"; one that this version does not know may be a newer one."""
     import difflib
@@ -91,11 +106,15 @@ def _refuse_unknown_event(event: str) -> None:
 
 @command.command("verify", short_help="Recompute the whole ledger and compare it with its checkpoint.")
 @click.option("--against", metavar="FILE", type=click.Path(path_type=Path), help="A checkpoint kept elsewhere.")
+@side_options
 @shared_options()
-def verify(invocation: Invocation, against: Path | None) -> None:
+def verify(invocation: Invocation, against: Path | None, side: str | None, channel: str | None) -> None:
     """Recompute everything from the entries; where the record was changed, say exactly what differs (exit code 61)."""
     from tidegate.ledger.verify import verify_workspace
 
     workspace = invocation.workspace()
+    if is_copy(workspace, side):
+        verify_copy(invocation, workspace, channel, against)
+        return
     found = verify_workspace(workspace, against)
     invocation.report.closing(found.summary, **found.as_object())

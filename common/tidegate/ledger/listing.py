@@ -1,6 +1,7 @@
 """The entries of a ledger for people: which of them, in what order. Hashes are checked by `verify`, not here."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from tidegate import clock
@@ -20,10 +21,16 @@ def list_recorded(
     `bundle` is a name, or 8 or more hex digits of a bundle_id; `since` a time like 2026-01-31T08:00:00Z.
     Needs no key. Raises UsageError for a `since` that is no time, LedgerDamagedError where files are missing.
     """
+    files = LogFiles(folder)
+    return select_entries(files.raw_entries(_size(files)), event=event, bundle=bundle, since=since)
+
+
+def select_entries(
+    raw: Iterable[tuple[int, bytes]], *, event: str | None = None, bundle: str | None = None, since: str | None = None
+) -> tuple[RecordedEntry, ...]:
+    """The same of entries that come from anywhere."""
     if since is not None:
         _check_time(since)
-    files = LogFiles(folder)
-    raw = files.raw_entries(_size(files))
     found = (read_entry(number, data) for number, data in raw)
     return tuple(
         item

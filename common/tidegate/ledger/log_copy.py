@@ -5,7 +5,7 @@ it is overwritten by the next bundle. Layout: docs/format/witness.md, "The recei
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,17 @@ class LogCopy:
         except OSError as error:
             raise host_error(error, f"writing {path}") from None
 
+    def set_aside(self, runs: Iterable[Run], folder: Path) -> None:
+        """Move the files of `runs` to `folder`. Raises HostError."""
+        try:
+            make_folders(folder, mode=0o700)
+            for run in runs:
+                if self._path(run).exists():
+                    self._path(run).rename(folder / self._path(run).name)
+            sync_folder(folder)
+        except OSError as error:
+            raise host_error(error, "setting a ledger's copy aside") from None
+
     # --- reading ------------------------------------------------------------------------------
 
     def entries(self, run: Run) -> Iterator[tuple[int, bytes]]:
@@ -137,13 +148,15 @@ class CopyReport:
 
     size: int
     held: int
+    compared: tuple[str, ...]
+    not_compared: tuple[str, ...]
     holes: tuple[tuple[int, int], ...]
     heads: int
     unlinked: tuple[int, ...]
     forks: tuple[int, ...]
 
 
-def verify_copy(copy: LogCopy, memory: Memory, outside: Iterable[Head] = ()) -> CopyReport:
+def verify_copy(copy: LogCopy, memory: Memory, outside: Sequence[Head] = ()) -> CopyReport:
     """Compute the root at every remembered size again; `outside` are checkpoints from elsewhere.
 
     Raises LedgerDamagedError, whose findings name each head that the entries do not give.
@@ -166,9 +179,12 @@ def verify_copy(copy: LogCopy, memory: Memory, outside: Iterable[Head] = ()) -> 
         raise LedgerDamagedError("\n".join(findings), findings=tuple(findings))
     size = max((head.size for head in memory.heads), default=0)
     held = sum(run.end - run.first for run in memory.runs)
+    reached = {*found, *by_size}
     return CopyReport(
         size,
         held,
+        tuple(head.bundle for head in outside if head.size in reached),
+        tuple(head.bundle for head in outside if head.size not in reached),
         _holes(memory.runs, size),
         len(found),
         tuple(head.size for head in memory.heads if not head.is_linked),

@@ -80,7 +80,22 @@ def verify_workspace(workspace: "Workspace", against: Path | None = None) -> Led
     if against is not None:
         outside.append(_read_outside(against))
     folder = workspace.folder("ledger")
-    return verify_ledger(folder, _ledger_key(workspace, folder), against=outside)
+    key = _ledger_key(workspace, folder)
+    return verify_ledger(folder, key, against=[*outside, *_cosigned(workspace, key)])
+
+
+def _cosigned(workspace: "Workspace", key: NoteKey) -> list[OutsideCheckpoint]:
+    """Heads of this log that a low side co-signed. Those under an earlier key of this log say nothing here."""
+    from tidegate.ledger.witness_folder import cosigned_heads
+
+    if workspace.settings.role is Role.LOW:
+        return []
+    found = []
+    for source, note in cosigned_heads(workspace):
+        with contextlib.suppress(FormatError, SignatureError):
+            open_checkpoint(note, key)
+            found.append(OutsideCheckpoint(source, note))
+    return found
 
 
 def _read_outside(path: Path) -> OutsideCheckpoint:

@@ -57,6 +57,7 @@ class Statement:
     code: Code | None
     size: int
     root: bytes
+    #: a day, or NONE where the site does not tell it
     date: str
 
     @property
@@ -256,7 +257,8 @@ def _parse_code(value: str) -> Code | None:
 def _parse_ledger(value: str) -> tuple[int, str]:
     size, date = _words(value, 2)
     try:
-        parse_time(f"{date}T00:00:00Z")
+        if date != NONE:
+            parse_time(f"{date}T00:00:00Z")
     except ValueError:
         raise SlipMistypedError(f"{date[:32]!r} is no date") from None
     return _whole(size, 1, SIZE_MAX), date

@@ -14,7 +14,7 @@ from tidegate.files import host_error
 if TYPE_CHECKING:
     from tidegate_sender.slip_reading import SlipReport
 
-INPUT_MAX_BYTES = 4096
+INPUT_MAX_BYTES = 8192
 SCANNED = "QR-Code:"  # what zbarimg writes before the text unless it is told --raw
 
 
@@ -37,6 +37,8 @@ def command(invocation: Invocation, what: tuple[str, ...]) -> None:
         new=str(done.new),
         missing_numbers=list(done.missing),
         ledger_size=done.size,
+        cosigned=done.is_cosigned,
+        proof_wanted_from=done.proof_from,
         dry_run=invocation.dry_run,
     )
 
@@ -75,13 +77,18 @@ def _decoded(data: bytes) -> str:
 
 
 def _summary(done: "SlipReport", *, dry_run: bool) -> str:
-    if not done.is_new:
+    if not done.is_new and not done.is_cosigned:
         return f"nothing to do: this was read before; {done.site} holds {done.held.words() or 'nothing'}"
     would = "would confirm" if dry_run else "confirmed"
     parts = [f"{done.site} holds {done.held.words() or 'nothing'}; {would} {done.new.words() or 'nothing new'}"]
     if done.missing:
-        parts.append(f"missing there: {done.missing.words()}: send {'it' if len(done.missing) == 1 else 'them'} again")
+        them = "it" if len(done.missing) == 1 else "them"
+        parts.append(f'missing there: {done.missing.words()}: "tidegate resend" sends {them} again')
     if done.size:
         before = f", {done.before} when it was last seen" if done.before else ", seen for the first time"
         parts.append(f"its ledger has {done.size} entries{before}")
+    if done.is_cosigned:
+        parts.append(f"{'to be co-signed' if dry_run else 'co-signed'}: the next bundle brings it up")
+    elif done.proof_from is not None:
+        parts.append(f'not co-signed: "tidegate slip --proof-from {done.proof_from}" there prints the proof')
     return "; ".join([*parts, "nothing was changed" if dry_run else 'next: "tidegate pack …" leaves out what it holds'])
