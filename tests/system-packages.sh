@@ -54,12 +54,25 @@ if [ -n "$missing" ]; then
     done
 fi
 
-if [ "$what" = all ] && ! command -v crane >/dev/null 2>&1 && [ ! -x "$(go env GOPATH 2>/dev/null)/bin/crane" ]; then
-    if command -v go >/dev/null 2>&1; then
-        echo "building crane, a second independent client"
-        go install github.com/google/go-containerregistry/cmd/crane@v0.20.3 >/dev/null 2>&1 || echo "  crane could not be built: its tests stay out"
-    else
-        echo "  no Go: tests with crane stay out"
-    fi
+# program             Go package, pinned                                               what stays out without it
+built='
+crane                 github.com/google/go-containerregistry/cmd/crane@v0.20.3          tests with crane
+registry              github.com/distribution/distribution/v3/cmd/registry@v3.1.2       tests with distribution v3
+regctl                github.com/regclient/regclient/cmd/regctl@v0.11.7                 tests that look for what belongs to an image
+cosign                github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3                   tests with real signatures
+helm                  helm.sh/helm/v3/cmd/helm@v3.22.0                                  tests with helm
+'
+if [ "$what" = all ]; then
+    echo "$built" | while read -r program package reason; do
+        [ -n "$program" ] || continue
+        ! command -v "$program" >/dev/null 2>&1 || continue
+        [ ! -x "$(go env GOPATH 2>/dev/null)/bin/$program" ] || continue
+        if command -v go >/dev/null 2>&1; then
+            echo "building $program; this may take minutes"
+            go install "$package" >/dev/null 2>&1 || echo "  $program could not be built, so these stay out: $reason"
+        else
+            echo "  no Go, so these stay out: $reason"
+        fi
+    done
 fi
 exit 0

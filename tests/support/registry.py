@@ -1,4 +1,7 @@
-"""Debian's `docker-registry` on a free port of this machine, with a temporary storage folder."""
+"""Real registries on free ports of this machine: Debian's `docker-registry`, and distribution v3 where it is built.
+
+Each stores in a temporary folder; `Guard` is what it has before it: TLS, Basic authentication, tokens.
+"""
 
 import contextlib
 import os
@@ -7,9 +10,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from programs import program as built
 
 PROGRAM = "docker-registry"
 _CONFIG = """\
@@ -18,8 +23,33 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {folder}}}
   delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:{port}"}}
+{auth}
+http:
+  addr: "127.0.0.1:{port}"
+  {tls}
 """
+#: ada, and the bcrypt of PASSWORD
+HTPASSWD = "ada:$2b$04$HyYnOCqzEGDgBR.27gcXAurVrMmbbgC0LIJ16G18zIpO.9ovXu2vW\n"
+USER, PASSWORD = "ada", "geheim-4711"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What stands before a registry. `tls` is certificate and key; `auth` the lines of its configuration."""
+
+    tls: tuple[Path, Path] | None = None
+    auth: str = ""
+
+    @classmethod
+    def basic(cls, folder: Path, tls: tuple[Path, Path] | None = None) -> "Guard":
+        """USER and PASSWORD are let in."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "htpasswd"
+        path.write_text(HTPASSWD)
+        return cls(tls, f"auth: {{htpasswd: {{realm: test, path: {path}}}}}")
+
+
+NOBODY = Guard()
 
 
 def registry_program() -> str:
@@ -31,14 +61,15 @@ def registry_program() -> str:
 
 
 @contextlib.contextmanager
-def running_registry(folder: Path, *, port: int = 0) -> Iterator[str]:
+def running_registry(folder: Path, *, port: int = 0, guard: Guard = NOBODY, v3: bool = False) -> Iterator[str]:
     """Start a registry that stores under `folder`; gives its host, ``127.0.0.1:PORT``. It is stopped at the end."""
-    program = registry_program()
+    program = built("registry") if v3 else registry_program()
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(5):
         number = port or free_port()
         config = folder / "config.yml"
-        config.write_text(_CONFIG.format(folder=folder / "storage", port=number))
+        tls = "tls: {{certificate: {}, key: {}}}".format(*guard.tls) if guard.tls else ""
+        config.write_text(_CONFIG.format(folder=folder / "storage", port=number, tls=tls, auth=guard.auth))
         environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
         process = subprocess.Popen(
             [program, "serve", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
