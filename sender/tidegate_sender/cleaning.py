@@ -151,11 +151,12 @@ def keep_papers(workspace: "Workspace", row: BundleRow, path: Path) -> None:
 
 
 def _leftovers(spool: Path, named: set[Path]) -> Iterator[Path]:
-    """Parts of killed packs, and bundle files that no row names. Read under the lock of packing, or only shown."""
+    """Parts of killed packs, bundle files that no row names, and covers without a bundle."""
     if not spool.is_dir():
         return
     for path in sorted(spool.iterdir()):
-        if path.name.startswith(PART_PREFIX) or (path.suffix == ".tgb" and path not in named):
+        is_cover = path.suffix == COVER_ENDING and path.with_suffix(".tgb") not in named
+        if path.name.startswith(PART_PREFIX) or (path.suffix == ".tgb" and path not in named) or is_cover:
             yield path
 
 
