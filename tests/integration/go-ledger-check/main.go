@@ -2,6 +2,9 @@
 // note.Open for the checkpoint, tlog for the tree.
 //
 //	ledgercheck VKEY FOLDER
+//	ledgercheck cosigned VKEY WITNESS-VKEY FILE         both signatures of a co-signed checkpoint (C2SP tlog-cosignature)
+//	ledgercheck consistent SIZE ROOT SIZE ROOT NODE...  a consistency proof, in hex
+//	ledgercheck receipt VKEY FILE                       a C2SP tlog-proof
 //
 // It opens the checkpoint, computes the root and every tile from the entries and compares them, and checks inclusion
 // proofs of some entries and consistency proofs from some sizes, made from the tiles. The last line is "ok SIZE".
@@ -24,6 +27,17 @@ import (
 const height = 8
 
 func main() {
+	switch {
+	case len(os.Args) == 5 && os.Args[1] == "cosigned":
+		checkCosigned(os.Args[2], os.Args[3], os.Args[4])
+		return
+	case len(os.Args) >= 6 && os.Args[1] == "consistent":
+		checkConsistent(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6:])
+		return
+	case len(os.Args) == 4 && os.Args[1] == "receipt":
+		checkReceipt(os.Args[2], os.Args[3])
+		return
+	}
 	if len(os.Args) != 3 {
 		fail("usage: ledgercheck VKEY FOLDER")
 	}
