@@ -19,8 +19,9 @@ from tidegate.report import ProgressCallback
 from tidegate.units import format_bytes
 from tidegate_receiver.blobs import BlobDigestError
 from tidegate_receiver.copies import Copy
+from tidegate_receiver.filling import FillReport
 from tidegate_receiver.progress import Progress
-from tidegate_receiver.reassembly import SAVE_SECONDS, FillReport, Reassembly
+from tidegate_receiver.reassembly import SAVE_SECONDS, Reassembly
 from tidegate_receiver.room import has_room
 from tidegate_receiver.sources import CodeSource, SparingSource, sources_by_code
 from tidegate_receiver.spool import Spool

@@ -15,9 +15,9 @@ from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.jobs import JobState, begin_job, end_job, find_job
 from tidegate.state.names import begin_epoch, list_names
+from tidegate_receiver.filling import FillReport
 from tidegate_receiver.numbering import HELD, read_void, void_detail
 from tidegate_receiver.outcomes import event_of, reason_of
-from tidegate_receiver.reassembly import FillReport
 from tidegate_receiver.trusted_time import note_time, read_time
 from tidegate_receiver.verification import History, Judgement, VerifiedAnnouncement, VerifiedManifest
 

@@ -4,7 +4,7 @@ Copies with one code fill each other symbol by symbol, together with what earlie
 codes only whole chunks pass, which is the reassembly's work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.carrier.parts import JoinedSource, SymbolSource, is_mendable
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate_receiver.copies import CopySource
-from tidegate_receiver.symbol_store import SymbolStore
+from tidegate_receiver.symbol_store import SymbolRows, SymbolStore
 
 
 @runtime_checkable
@@ -44,6 +44,14 @@ class SparingSource:
     def read_whole_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
         """With all repairs: what is needed to tell wrong symbols from right ones."""
         self.reader.read_group(part, group, buffer)
+
+
+@runtime_checkable
+class ArrivingCopy(CopySource, Protocol):
+    """A copy whose groups of the chunks cannot be asked for: they come in their own time, and once."""
+
+    def arrivals(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
+        """Each of `groups` that comes, in memory that is good until the next one is asked for."""
 
 
 class CodeSource:
@@ -104,6 +112,43 @@ class CodeSource:
             self.store.save()
 
 
+class WireCodeSource(CodeSource):
+    """One session of a stream, and what was kept of its code from earlier ones: its groups come in their own time."""
+
+    def __init__(self, reader: "ArrivingCopy", store: SymbolStore | None = None) -> None:
+        super().__init__((reader,), store)
+        self.wire = reader
+
+    def arrivals(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
+        """Those of `groups` that are kept whole; what comes, with what was kept of it; then the rest of what was."""
+        left = set(groups)
+        kept = [group for group in self.store.groups() if group in left] if self.store is not None else []
+        yield from self._kept(kept, left, only_whole=True)
+        for buffer in self.wire.arrivals(left):
+            if self.store is not None and not is_mendable(buffer):
+                self.store.read_group(buffer.group, buffer)
+            left.discard(buffer.group)
+            yield buffer
+        yield from self._kept([group for group in kept if group in left], left, only_whole=False)
+
+    def keep_rows(self, rows: SymbolRows) -> None:
+        """Keep symbols that were cut out of a group."""
+        if self.store is not None:
+            self.store.keep_rows(rows)
+
+    def _kept(self, groups: list[int], left: set[int], *, only_whole: bool) -> Iterator[GroupBuffer]:
+        """Groups from the disk, in memory of their own: what came late must not wait for what comes now."""
+        if not groups or self.store is None:
+            return
+        buffer = GroupBuffer(self.announcement.geometry(CHUNKS))
+        for group in groups:
+            buffer.bind(group)
+            self.store.read_group(group, buffer)
+            if is_mendable(buffer) or not only_whole:
+                left.discard(group)
+                yield buffer
+
+
 def _read_from(readers: list[CopySource], buffer: GroupBuffer, *, at_once: bool, **which: bool) -> None:
     """Read the bound group of the chunks from `readers` until it can be mended; or from all of them at once."""
     if at_once and not is_mendable(buffer):
@@ -145,6 +190,8 @@ def sources_by_code(
     readers: tuple[CopySource, ...], make_store: Callable[[Announcement], SymbolStore | None]
 ) -> tuple[CodeSource, ...]:
     """One source for each code of the chunks, in the order of the copies."""
+    if len(readers) == 1 and isinstance(readers[0], ArrivingCopy):
+        return (WireCodeSource(readers[0], make_store(readers[0].announcement)),)
     by_code: dict[object, list[CopySource]] = {}
     for reader in readers:
         by_code.setdefault(reader.announcement.parts[CHUNKS], []).append(reader)

@@ -10,10 +10,12 @@ chunk digests decide when it is used, and where they differ everything kept is f
 data was synced, so after a crash what it does not know is read from the medium again.
 """
 
+import itertools
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,33 @@ _DIGEST_BYTES: Final = 32
 RECORDS_MAX: Final = 2**27
 
 Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRows:
+    """Symbols of one group, copied out of its memory: their rising places in record order, and a row for each."""
+
+    group: int
+    numbers: NDArray[np.int64]
+    rows: NDArray[np.uint8]
+
+
+def cut_symbols(group: int, buffer: GroupBuffer, symbols: Flags) -> SymbolRows:
+    """The present ones of `symbols`, a mask like `present`, of the bound `buffer`."""
+    order = buffer.geometry.record_order(group)
+    numbers = np.flatnonzero((buffer.present & symbols)[order[:, 0], order[:, 1]])
+    return _rows_of(group, buffer, numbers)
+
+
+def _rows_of(group: int, buffer: GroupBuffer, numbers: NDArray[np.int64]) -> SymbolRows:
+    order = buffer.geometry.record_order(group)[numbers]
+    return SymbolRows(group, numbers, buffer.rows[buffer.slot_numbers(order[:, 0], order[:, 1])])
+
+
+def _runs(numbers: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """[start, end) of stretches of `numbers` in which each is one more than the one before."""
+    edges = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
+    yield from itertools.pairwise(edges)
 
 
 class SymbolStore:
@@ -99,17 +128,22 @@ class SymbolStore:
         """Fill the slots of the bound `buffer` that are kept and not present."""
         if self._flags is None and not self.exists:
             return
-        order, slots = self.geometry.record_order(group), buffer.record_slots()
-        wanted = self._flags_of(group) & ~buffer.present[order[:, 0], order[:, 1]]
-        if not wanted.any():
+        order = self.geometry.record_order(group)
+        wanted = np.flatnonzero(self._flags_of(group) & ~buffer.present[order[:, 0], order[:, 1]])
+        if not len(wanted):
             return
+        targets = buffer.slot_numbers(order[wanted, 0], order[wanted, 1])
         size, first = self.geometry.symbol_size, self._first_record(group)
         with disk("reading what was kept"):
             fd = os.open(self.folder / "data", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                for number in np.flatnonzero(wanted).tolist():
-                    if os.preadv(fd, [slots[number]], (first + number) * size) == size:
-                        buffer.present[order[number, 0], order[number, 1]] = True
+                # Neighbours in the file lie far apart in memory, and the other way round: by runs, then row by row.
+                for start, end in _runs(wanted):
+                    rows = np.zeros((end - start, size), np.uint8)
+                    whole = os.preadv(fd, [rows.data.cast("B")], (first + int(wanted[start])) * size) // size
+                    buffer.rows[targets[start : start + whole]] = rows[:whole]
+                    filled = order[wanted[start : start + whole]]
+                    buffer.present[filled[:, 0], filled[:, 1]] = True
             finally:
                 os.close(fd)
 
@@ -118,27 +152,31 @@ class SymbolStore:
 
         False, and nothing is kept, where there is no room.
         """
-        if not self._fits:
-            self.refused_bytes += int((buffer.present & symbols).sum()) * self.geometry.symbol_size
-            return False
-        order, slots = self.geometry.record_order(group), buffer.record_slots()
-        wanted = (buffer.present & symbols)[order[:, 0], order[:, 1]] & ~self._flags_of(group)
-        size, first = self.geometry.symbol_size, self._first_record(group)
-        needed = int(wanted.sum()) * size
+        order = self.geometry.record_order(group)
+        wanted = (buffer.present & symbols)[order[:, 0], order[:, 1]]
+        if self._fits:
+            wanted &= ~self._flags_of(group)
+        return self.keep_rows(_rows_of(group, buffer, np.flatnonzero(wanted)))
+
+    def keep_rows(self, cut: SymbolRows) -> bool:
+        """As `keep`, for symbols that were copied out of their group before."""
+        size = self.geometry.symbol_size
+        needed = len(cut.numbers) * size
         if not needed:
             return True
-        if not self._may_keep(needed):
+        if not self._fits or not self._may_keep(needed):
             self.refused_bytes += needed
             return False
+        first = self._first_record(cut.group)
         with disk("keeping what cannot be repaired yet"):
             make_folders(self.folder, mode=0o700)
             fd = os.open(self.folder / "data", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                for number in np.flatnonzero(wanted).tolist():
-                    os.pwrite(fd, slots[number], (first + number) * size)
+                for start, end in _runs(cut.numbers):
+                    _write_all(fd, cut.rows[start:end].data.cast("B"), (first + int(cut.numbers[start])) * size)
             finally:
                 os.close(fd)
-        self._flags_of(group)[wanted] = True
+        self._flags_of(cut.group)[cut.numbers] = True
         self._is_saved = False
         return True
 
@@ -155,6 +193,12 @@ class SymbolStore:
         """Remove everything kept: some of it is not what was signed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._flags, self._is_saved = None, True
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        data, offset = data[done:], offset + done
 
 
 def kept_bytes(spool_folder: Path) -> int:

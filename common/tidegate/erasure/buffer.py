@@ -80,6 +80,18 @@ class GroupBuffer:
             return self._first_slots[position] + symbol
         return self._repair_start // self.geometry.symbol_size + position * self.geometry.repair_count + symbol - count
 
+    @property
+    def rows(self) -> NDArray[np.uint8]:
+        """All slots, one a row; `slot_numbers` says which is whose."""
+        return self.memory.reshape(-1, self.geometry.symbol_size)
+
+    def slot_numbers(self, positions: NDArray[np.int64], symbols: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of many symbols of the bound group at once; as `slot`, and all of them exist."""
+        counts = np.asarray(self.source_counts, np.int64)[positions]
+        firsts = np.asarray(self._first_slots, np.int64)[positions]
+        repair = self._repair_start // self.geometry.symbol_size + positions * self.geometry.repair_count
+        return np.where(symbols < counts, firsts + symbols, repair + symbols - counts)
+
     def source_offsets(self, block_position: int) -> NDArray[np.int64]:
         """Offsets in `memory` of the block's source symbols; a fresh array."""
         start = self._first_slots[block_position] * self.geometry.symbol_size
