@@ -65,9 +65,9 @@ class ChartItem(SourceItem):
         return VersionRange(locked or self.version)
 
     def bring(self, sink: Sink, around: Surroundings) -> tuple[Brought, ...]:
-        artifact, content = self._chart(sink, around)
+        artifacts, content = self._chart(sink, around)
         if not self.images:
-            return (artifact,)
+            return artifacts
         chart = read_chart(content, self.label)
         found = find_chart_images(chart, content, self.values)
         if found.unresolved and self.expects_images:
@@ -75,7 +75,7 @@ class ChartItem(SourceItem):
                 f"{self.label}: images stay unresolved: {'; '.join(found.unresolved[:10])}",
                 hint="give the chart's values in the list, install helm here, or list these images under images:",
             )
-        return (replace(artifact, notes=_notes(found)), *self._images(found, around))
+        return (replace(artifacts[0], notes=_notes(found)), *artifacts[1:], *self._images(found, around))
 
     def _images(self, found: FoundImages, around: Surroundings) -> list[Brought]:
         result: list[Brought] = []
@@ -84,18 +84,18 @@ class ChartItem(SourceItem):
             result += around.image(item)
         return result
 
-    def _chart(self, sink: Sink, around: Surroundings) -> tuple[Brought, bytes]:
-        """The chart in the sink, and the bytes of its .tgz."""
+    def _chart(self, sink: Sink, around: Surroundings) -> tuple[tuple[Brought, ...], bytes]:
+        """The chart in the sink, with what belongs to it in a registry, and the bytes of its .tgz."""
         if self.path is not None:
             return self._packaged(sink, *_read_file(self.path))
         if self.repository.startswith(OCI):
             return self._from_registry(sink, around)
         return self._packaged(sink, *self._from_repository(around))
 
-    def _packaged(self, sink: Sink, content: bytes, provenance: bytes | None) -> tuple[Brought, bytes]:
+    def _packaged(self, sink: Sink, content: bytes, provenance: bytes | None) -> tuple[tuple[Brought, ...], bytes]:
         chart = read_chart(content, self.label)
         root = add_chart(sink, chart.metadata, content, provenance)
-        return brought(self._name(chart), CHART_KIND, sink, root), content
+        return (brought(self._name(chart), CHART_KIND, sink, root),), content
 
     def _name(self, chart: Chart) -> str:
         folder = "/".join(part for part in (CHARTS_FOLDER, self.folder, chart.metadata.name) if part)
@@ -139,10 +139,10 @@ class ChartItem(SourceItem):
 
     # --- registries --------------------------------------------------------------------------
 
-    def _from_registry(self, sink: Sink, around: Surroundings) -> tuple[Brought, bytes]:
+    def _from_registry(self, sink: Sink, around: Surroundings) -> tuple[tuple[Brought, ...], bytes]:
         reference = self._resolved(around)
         item = ImageItem(reference=reference, origin=self.origin, given=self.given, locked=self.locked_root)
-        artifact = around.image(item)[0]
+        artifact, *attached = around.image(item)
         manifest = parse_manifest(
             sink.read_blob(artifact.root.digest, max_bytes=MANIFEST_MAX_BYTES), artifact.root.media_type
         )
@@ -153,7 +153,7 @@ class ChartItem(SourceItem):
             raise CollectError(f"{self.label}: a chart of {blobs.content.size} bytes, the limit is {CHART_MAX_BYTES}")
         content = self._content(sink, around, reference, blobs.content.digest, blobs.content.size)
         read_chart(content, self.label)  # what unpacks outside of its folder is not carried
-        return replace(artifact, kind=CHART_KIND), content
+        return (replace(artifact, kind=CHART_KIND), *attached), content
 
     @property
     def locked_root(self) -> str:

@@ -1,0 +1,129 @@
+"""Load charts into a repository over HTTP: ChartMuseum's API, or a plain PUT as Artifactory, Nexus and WebDAV take it.
+
+A chart that is there with the same bytes is left alone; one with other bytes under the same version is refused, since
+who has installed it would not see the change. What was sent is read back. Whatever is no chart is left out and named.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from tidegate.charts.archive import CHART_MAX_BYTES
+from tidegate.charts.artifact import PROVENANCE_MAX_BYTES, ChartBlobs, chart_blobs
+from tidegate.charts.metadata import METADATA_MAX_BYTES, ChartMetadata, parse_metadata
+from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, parse_manifest
+from tidegate.errors import BlobMissingError, FormatError, LoadError, NameTakenError
+from tidegate.registry.client import RegistryClient
+from tidegate.registry.transport import Transport
+from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
+
+_FOUND = frozenset({200})
+_MAYBE = frozenset({200, 404})
+_STORED = frozenset({200, 201, 202, 204, 409})
+
+
+class Style(StrEnum):
+    """How a repository takes charts."""
+
+    MUSEUM = "chartmuseum"
+    PUT = "put"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    metadata: ChartMetadata
+    blobs: ChartBlobs
+
+
+class ChartRepositoryLoader:
+    """Sends charts of `source` to the repository at `url`, reached as `client` reaches its host."""
+
+    def __init__(self, source: BlobSource, style: Style, url: str, *, client: RegistryClient) -> None:
+        parts = urlsplit(url)
+        self.target = f"{style}+{url.rstrip('/')}"
+        self._source, self._style = source, style
+        self._path = parts.path.rstrip("/")
+        self._transport = Transport(parts.netloc, scheme=parts.scheme, access=client.access)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def check(self, items: tuple[LoadItem, ...]) -> None:
+        """Every chart is whole, and the repository answers. Raises LoadError where there is no chart among them."""
+        charts = [chart for item in items if (chart := self._chart(item)) is not None]
+        if items and not charts:
+            raise LoadError(f"{self.target}: takes charts, and the bundle has none", hint="load it to a registry")
+        missing = self._source.missing(
+            blob for chart in charts for blob in (chart.blobs.content, chart.blobs.provenance) if blob is not None
+        )
+        if missing:
+            raise BlobMissingError(f"chart blob {missing[0].digest} is missing, or has another size")
+        path = f"{self._path}/health" if self._style is Style.MUSEUM and not self._path else f"{self._path}/"
+        expect = frozenset({200, 204, 301, 302, 404, 405})
+        self._transport.send("GET", path, what="repository", expect=expect, finish=True)
+
+    def load(self, item: LoadItem) -> LoadedItem:
+        """Send one chart. Raises RegistryError, NameTakenError."""
+        chart = self._chart(item)
+        if chart is None:
+            note = f"{item.name}: is no chart, and is left out of {self.target}"
+            return LoadedItem(item.name, "(left out)", item.root.digest, changed=False, notes=(note,))
+        place = f"{self.target}/{chart.metadata.file_name}"
+        present = self._present(chart)
+        if present == chart.blobs.content.digest:
+            return LoadedItem(item.name, place, item.root.digest, changed=False)
+        if present:
+            raise NameTakenError(
+                f"{place}: is there with other bytes ({present[:19]}, not {chart.blobs.content.digest[:19]})",
+                hint="a version of a chart is never replaced: remove it there by hand, if it is wrong",
+            )
+        size = self._send(chart)
+        found = self._present(chart)
+        if found != chart.blobs.content.digest:
+            raise LoadError(f"{place}: read back it is {found or 'not there'}, sent was {chart.blobs.content.digest}")
+        return LoadedItem(item.name, place, item.root.digest, changed=True, size_bytes=size)
+
+    def _chart(self, item: LoadItem) -> _Chart | None:
+        if item.root.is_index:
+            return None
+        data = self._source.read_blob(item.root.digest, max_bytes=MANIFEST_MAX_BYTES)
+        blobs = chart_blobs(parse_manifest(data, item.root.media_type, what=item.name))
+        if blobs is None:
+            return None
+        config = self._source.read_blob(blobs.config.digest, max_bytes=METADATA_MAX_BYTES)
+        try:
+            return _Chart(parse_metadata(config, f"{item.name}: config"), blobs)
+        except FormatError as error:
+            raise LoadError(error.message) from None
+
+    def _present(self, chart: _Chart) -> str:
+        """The digest of what is there under the chart's name and version; empty where nothing is."""
+        file = quote(chart.metadata.file_name, safe="+")
+        path = f"{self._path}/charts/{file}" if self._style is Style.MUSEUM else f"{self._path}/{file}"
+        what = chart.metadata.file_name
+        response = self._transport.send("GET", path, what=what, expect=_MAYBE)
+        data = self._transport.read_all(response, what, CHART_MAX_BYTES)
+        return f"sha256:{sha256(data).hexdigest()}" if response.status == 200 else ""
+
+    def _send(self, chart: _Chart) -> int:
+        content = self._source.read_blob(chart.blobs.content.digest, max_bytes=CHART_MAX_BYTES)
+        self._put(chart.metadata.file_name, "charts", content)
+        if chart.blobs.provenance is None:
+            return len(content)
+        provenance = self._source.read_blob(chart.blobs.provenance.digest, max_bytes=PROVENANCE_MAX_BYTES)
+        self._put(f"{chart.metadata.file_name}.prov", "prov", provenance)
+        return len(content) + len(provenance)
+
+    def _put(self, file: str, endpoint: str, data: bytes) -> None:
+        headers = {"Content-Type": "application/octet-stream", "X-Checksum-Sha256": sha256(data).hexdigest()}
+        if self._style is Style.MUSEUM:
+            # /api/TENANT/charts: the tenant's folders stand between.
+            method, path = "POST", f"/api{self._path}/{endpoint}"
+        else:
+            method, path = "PUT", f"{self._path}/{quote(file, safe='+')}"
+        self._transport.send(method, path, what=file, expect=_STORED, headers=headers, body=data, finish=True)
