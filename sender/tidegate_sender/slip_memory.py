@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
+from tidegate import clock
 from tidegate.errors import StateError
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.slip.site_keys import COSIGNED_KEY, WITNESSED_KEY
@@ -69,6 +70,17 @@ def get_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str) -> Co
 def put_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str, confirmed: Confirmed) -> None:
     values = {name: str(getattr(confirmed, name)) for name in ("held", "missing", "by_code")}
     set_meta(tx, _confirmed_key(channel_id, epoch, site), json.dumps(values))
+    set_meta(tx, _heard_key(channel_id, site), str(clock.now()))
+
+
+def last_heard(tx: Transaction, channel_id: str, site: str) -> int | None:
+    """When this side last took a slip or code of the site; None for never."""
+    text = get_meta(tx, _heard_key(channel_id, site))
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _heard_key(channel_id: str, site: str) -> str:
+    return f"slip.heard.{channel_id}.{site}"
 
 
 def add_code(confirmed: Confirmed, sequence: int) -> Confirmed:

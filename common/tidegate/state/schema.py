@@ -104,5 +104,26 @@ _VERSION_2 = (
     "CREATE INDEX media_by_label ON media (label)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+# Version 3: what goes, or went, over which link. `place` orders what has one priority; `passes` counts whole sendings.
+_VERSION_3 = (
+    """
+    CREATE TABLE sendings (
+        bundle_id TEXT NOT NULL,
+        link      TEXT NOT NULL,
+        state     TEXT NOT NULL,
+        priority  INTEGER NOT NULL,
+        place     INTEGER NOT NULL,
+        ranges    TEXT NOT NULL,
+        passes    INTEGER NOT NULL,
+        queued    INTEGER NOT NULL,
+        sent      INTEGER,
+        last      INTEGER,
+        detail    TEXT NOT NULL,
+        PRIMARY KEY (bundle_id, link)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX sendings_by_link ON sendings (link, state, priority, place)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -1,8 +1,11 @@
-"""``tidegate send``: write a bundle to a medium or over several, read it back, and say when it may be removed."""
+"""``tidegate send``: write a bundle to a medium or over several, read it back, and say when it may be removed.
+
+Over a link: send_stream.py.
+"""
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +14,7 @@ from tidegate.config import REDUNDANCY_MAX, Role
 from tidegate.errors import MediaFullError, UsageError
 from tidegate.report import Report
 from tidegate.units import format_bytes, format_duration, parse_bytes
+from tidegate_sender.commands.link_options import LinkWords, link_options
 from tidegate_sender.commands.send_labels import LabelSheet
 from tidegate_sender.commands.send_set import READ_BACK_WORDS, SetSending
 
@@ -22,9 +26,9 @@ if TYPE_CHECKING:
     from tidegate_sender.media import WriteEstimate
 
 
-@click.command("send", short_help="Write a bundle to a medium, or over several, and read it back.")
+@click.command("send", short_help="Write a bundle to a medium, or over several, and read it back; or over a link.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.argument("media", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("targets", metavar="[PATH|udp://ADDRESS]...", nargs=-1)
 @click.option("--redundancy", metavar="PERCENT", help="Repair data for the content, e.g. 10% [setting: 10%].")
 @click.option("--spare", metavar="N", type=click.IntRange(1, 8), help="Make a set of which any N sticks may be lost.")
 @click.option("--stick-size", metavar="SIZE", help="Use no more of a stick, e.g. 29G; with --dry-run: plan for such.")
@@ -33,12 +37,14 @@ if TYPE_CHECKING:
 @click.option("--new-set", is_flag=True, help="Begin a new set, whatever is under way.")
 @click.option("--wait", is_flag=True, help="Wait for the next stick until the set is complete.")
 @click.option("--label", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="A PDF of labels.")
+@click.option("--passes", metavar="N", type=click.IntRange(1, 99), default=1, help="Link: send it so many times [1].")
+@link_options
 @click.option("--no-read-back", is_flag=True, help="Do not read back; the medium is then not declared removable.")
 @shared_options(writes=True)
 def command(
     invocation: Invocation,
     bundle: str,
-    media: tuple[Path, ...],
+    targets: tuple[str, ...],
     redundancy: str | None,
     spare: int | None,
     stick_size: str | None,
@@ -48,13 +54,18 @@ def command(
     wait: bool,
     label: Path | None,
     no_read_back: bool,
+    passes: int,
+    **link_words: Any,
 ) -> None:
-    """Write BUNDLE (a name, number or id) to the media at PATH; without PATH to the one that is plugged in.
+    """Write BUNDLE (a name, number or id) to the media at PATH; without PATH to the one that is plugged in; or send it
+    over the link to udp://ADDRESS.
 
     What does not fit on one stick goes over several, one after another: run the same again with the next one in, today
     or tomorrow.
     """
+    from tidegate.carrier.stream.address import is_stream_address
     from tidegate.lookup import resolve_bundle
+    from tidegate_sender.commands.send_stream import send_over_link
     from tidegate_sender.delivery import SendOptions
     from tidegate_sender.set_delivery import SetDelivery, SetOptions
 
@@ -62,8 +73,19 @@ def command(
     found = resolve_bundle(workspace, bundle)
     if found.row is None:
         raise UsageError(f"{bundle}: this root did not pack that bundle", hint="send it with the root that packed it")
+    share = None if redundancy is None else parse_percent(redundancy)
+    words = LinkWords(**link_words)
+    if any(map(is_stream_address, targets)):
+        if len(targets) > 1:
+            raise UsageError("a bundle goes over one link at a time", hint="run it once for each")
+        send_over_link(invocation, workspace, found, targets[0], words, redundancy=share, passes=passes)
+        return
+    if words.given or passes > 1:
+        given = ", ".join(words.given or ("--passes",))
+        raise UsageError(f"{given}: only for a link", hint=f"tidegate send {bundle} udp://ADDRESS {given} …")
+    media = tuple(map(Path, targets))
     options = SendOptions(
-        redundancy=workspace.settings.redundancy if redundancy is None else parse_percent(redundancy),
+        redundancy=workspace.settings.redundancy if share is None else share,
         read_back=not no_read_back,
     )
     choice = SetOptions(

@@ -1,9 +1,9 @@
 """Datagrams as the kernel takes them: arrays of messages that point at headers and symbols where they lie.
 
 A message is a run of datagrams of one size that the kernel cuts (UDP_SEGMENT), or one datagram. Each datagram is two
-pieces, its header (a row of one array) and its symbol (in the mapped bundle file, or among the repairs of a group), so
-nothing is laid out anew: the kernel's own copy is the only one. Everything here is numpy arrays that have the layout of
-the C structures ``iovec``, ``msghdr`` and ``mmsghdr`` of 64-bit Linux; the system call is in link.py.
+pieces, its header (a row of one array) and its symbol (where it was read, or computed), so nothing is laid out anew.
+Everything here is numpy arrays that have the layout of the C structures ``iovec``, ``msghdr`` and ``mmsghdr`` of 64-bit
+Linux; the system call is in link.py.
 """
 
 import itertools

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.bundle.container import BundleFile
 from tidegate.carrier.announcement import Announcement, announcement_tag, build_announcement
 from tidegate.carrier.stream.header import HEADER_BYTES, RUNNING_MODULUS, Kind
 from tidegate.carrier.stream.parts import bears_burst
@@ -25,7 +24,7 @@ from tidegate.carrier.stream.session import (
     span_groups,
 )
 from tidegate.errors import LinkDownError
-from tidegate_sender.stream.groups import GroupMaker, GroupTask, ReadyGroup, released
+from tidegate_sender.stream.groups import BundleParts, GroupMaker, GroupTask, ReadyGroup
 from tidegate_sender.stream.link import Link, SegmentationLostError
 from tidegate_sender.stream.messages import Control
 from tidegate_sender.stream.pacing import TokenBucket
@@ -101,7 +100,7 @@ class SessionSender:
         self,
         link: Link,
         bucket: TokenBucket,
-        bundle: BundleFile,
+        bundle: BundleParts,
         session: SignedSession,
         bearing: Bearing,
         patience: LinkPatience | None = None,
@@ -177,7 +176,7 @@ class SessionSender:
 
     def _discard(self, ready: "Future[ReadyGroup] | None") -> None:
         if ready is not None and not ready.cancel():
-            released([ready.result()])
+            ready.result().release()
 
     def _wait_for_link(self, error: LinkDownError) -> None:
         while True:
