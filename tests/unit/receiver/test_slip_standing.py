@@ -171,3 +171,31 @@ def test_nothing_of_a_slip_is_made_where_the_ledger_cannot_take_its_entry(world:
     checkpoint.write_bytes(checkpoint.read_bytes().replace(b"high", b"low"))
     with pytest.raises(LedgerError):
         world.slip()
+
+
+@pytest.mark.parametrize("field", ["held", "missing", "code", "date"])
+def test_a_field_that_the_policy_keeps_to_itself_is_not_on_the_slip(world: World, field: str) -> None:
+    from dataclasses import replace
+
+    from tidegate.config import SLIP_FIELDS
+    from tidegate_receiver.slip import choose_channel, make_slip
+
+    world.take(world.bundle(1))
+    world.take(world.bundle(3))
+    workspace = world.high.workspace()
+    told = tuple(name for name in SLIP_FIELDS if name != field)
+    quiet = replace(workspace, settings=replace(workspace.settings, slip_fields=told))
+    channel = choose_channel(workspace, None)
+    full, less = make_slip(workspace, channel), make_slip(quiet, channel)
+    assert full.withheld == ()
+    assert less.withheld == (field,)
+    assert less.left_out == 0
+    assert full.slip is not None
+    assert less.slip is not None
+    before, after = full.slip.statement, less.slip.statement
+    values = {name: (str(getattr(before, name)), str(getattr(after, name))) for name in SLIP_FIELDS}
+    assert values[field][0] not in ("NONE", "None")
+    assert values[field][1] in ("NONE", "None")
+    others = {name for name, (was, now) in values.items() if was != now}
+    assert others == ({field, "code"} if field == "held" else {field})
+    assert f"{field} NONE" in str(world.high.entries()[-1]["detail"])
