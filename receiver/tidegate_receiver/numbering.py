@@ -12,6 +12,7 @@ from tidegate.bundle.manifest import Manifest
 from tidegate.slip.code import make_code
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleRow, BundleState, list_bundles, set_bundle_state
+from tidegate.state.channels import get_channel
 from tidegate.state.db import Transaction
 from tidegate_receiver.quarantine import QuarantinedBundle, holds_content
 from tidegate_receiver.requirements import missing_sequences
@@ -68,6 +69,9 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
     needed = _needed(root, held)
     settled = {row.sequence for row in rows if _is_settled(row)} - set(held)
     known = settled | set(held)
+    channel = get_channel(tx, channel_id)
+    if known and channel is not None and channel.epoch == epoch and channel.highest_sequence:
+        known.add(channel.highest_sequence)  # it came once, or somebody said after a restore that it was sent
     # What lies below the window cannot come any more, and a number may have jumped far.
     expected = set(range(max(min(known), max(known) - SEQUENCE_WINDOW + 1), max(known) + 1)) if known else set()
     expected -= settled

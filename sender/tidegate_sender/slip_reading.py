@@ -19,6 +19,7 @@ from tidegate.errors import (
     SlipSiteError,
 )
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
+from tidegate.restoring import lost_numbers
 from tidegate.slip.code import Code, is_code, make_code, parse_code
 from tidegate.slip.numbers import Numbers
 from tidegate.slip.proof import SlipProof, split_proof
@@ -109,12 +110,13 @@ class _Reading:
             signed = get_cosigned(tx, said.site)
             before = get_confirmed(tx, self.chain.channel_id, self.epoch, said.site)
             sent = sent_bundles(tx, self.chain.channel_id, self.epoch)
+            lost = lost_numbers(tx, self.chain.channel_id, self.epoch)
         if seen is not None and seen.vkey != str(key):
             seen = None  # the site's ledger was made anew, and its new key pinned
         if signed is not None and signed.vkey != str(key):
             signed = None
         is_new = _check_order(slip, seen)
-        _check_claim(said, sent)
+        _check_claim(said, sent, lost)
         held = Numbers.of(number for number in said.held if not sent[number].detail.get("void"))
         missing = Numbers.of(number for number in said.missing if _is_due(sent[number], said.site))
         new = Numbers.of(set(held) - set(before.all_held))
@@ -249,16 +251,21 @@ def _check_order(slip: Slip, seen: Witnessed | None) -> bool:
     return False
 
 
-def _check_claim(said: Statement, sent: dict[int, BundleRow]) -> None:
-    """S-12 and S-13: only numbers that were sent, and under each the bundle that was sent."""
-    newest = max(sent, default=0)  # first, so that no range is counted out that ends beyond it
+def _check_claim(said: Statement, sent: dict[int, BundleRow], lost: Numbers) -> None:
+    """S-12 and S-13: only numbers that were sent, and under each the bundle that was sent.
+
+    Of numbers that a restored backup lost nothing is known, so the sum over all bundles cannot be judged with them.
+    """
+    newest = max((*sent, *lost), default=0)  # first, so that no range is counted out that ends beyond it
     unsent = Numbers.of(
         [said.highest]
         if said.highest > newest
-        else (number for number in (*said.held, *said.missing) if number not in sent)
+        else (number for number in (*said.held, *said.missing) if number not in sent and number not in lost)
     )
     if unsent:
         raise SlipClaimError(f"slip of {said.site}: speaks of number {unsent.words()}, which was never sent")
+    if any(number in lost and number not in sent for number in said.held):
+        return
     is_other = held_sum((number, sent[number].bundle_id) for number in said.held) != said.held_sum
     highest = sent.get(said.held.highest)
     if said.code is not None and highest is not None and highest.detail.get("receipt"):

@@ -34,8 +34,15 @@ class BusyError(StateError):
     exit_code = 74
 
 
+class StateOldError(StateError):
+    """The state database is older than the ledger beside it: it was restored from a backup, or is missing."""
+
+    exit_code = 76
+    hint = 'run "tidegate restore" before anything else: numbers must not be given twice (docs/operating/recovery.md)'
+
+
 class StateDamagedError(StateError):
     """The state database is damaged, or is no database."""
 
     exit_code = 75
-    hint = "keep state.db for study and restore it from a backup; the ledger and the depot do not depend on it"
+    hint = 'keep state.db for study, move it away, and run "tidegate restore", which rebuilds it from the ledger'

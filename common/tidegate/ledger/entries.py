@@ -72,6 +72,7 @@ class Event(StrEnum):
     CLOCK_CHANGE = "clock-change"
     LEDGER_ALARM = "ledger-alarm"
     EXPORT = "export"
+    RESTORE = "restore"
     SLIP_PRINTED = "slip-printed"
     WITNESSED = "witnessed"
     REVIEW_SIGNED = "review-signed"

@@ -7,18 +7,27 @@ rolled back, or not the one that the state remembers. Rules L-16 to L-23 of docs
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tidegate.errors import DiskFullError, FormatError, LedgerBusyError, LedgerDamagedError, SignatureError
+from tidegate.errors import (
+    DiskFullError,
+    FormatError,
+    LedgerBusyError,
+    LedgerDamagedError,
+    SignatureError,
+    StateOldError,
+)
 from tidegate.files import host_error, locked
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint
+from tidegate.ledger.entries import RecordedEntry, read_entry
 from tidegate.ledger.log import LOCK_NAME, Log
 from tidegate.ledger.merkle import EMPTY_ROOT, Edge
 from tidegate.ledger.writer import Head, append, write_checkpoint
-from tidegate.state.db import State
+from tidegate.state.db import State, Transaction
 from tidegate.state.outbox import (
     WaitingEntry,
+    adopt_recorded,
     count_waiting,
     mark_recorded,
     remember_checkpoint,
@@ -71,6 +80,28 @@ class Recorder:
             _check_room(self.log.folder)
             self._drain(self._reconcile())
 
+    def catch_up(self, apply: Callable[[Transaction, tuple[RecordedEntry, ...]], None]) -> int:
+        """Let a state that was put back to a time before know the whole ledger; how many entries it did not know.
+
+        `apply` gets all entries of the log, in the transaction in which they become known. Raises LedgerDamagedError
+        where the log is damaged, or does not go on from what the state remembers.
+        """
+        with self._writing():
+            head = self._load_head()
+            remembered, there = self._remembered(), head.checkpoint or _EMPTY
+            self._refuse_other(there, remembered)
+            entries = tuple(read_entry(number, data) for number, data in self.log.raw_entries(there.size))
+            waiting = self._recorded_since(remembered.size, there.size)
+            with self._state.transaction() as tx:
+                mark_recorded(tx, waiting)
+                for item in entries[remembered.size :]:
+                    if event_id := item.text("event_id"):
+                        adopt_recorded(tx, event_id, item.number)
+                apply(tx, entries)
+                if head.checkpoint is not None:
+                    remember_checkpoint(tx, head.checkpoint.data)
+        return there.size - remembered.size - len(waiting)
+
     def checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint, verified; None before the first entry."""
         return self.log.checkpoint()
@@ -115,7 +146,12 @@ class Recorder:
         self._refuse_other(there, remembered)
         if there.size > remembered.size:
             write_checkpoint(self.log.folder, there)  # its rename may not be on the disk yet
-            self._mark(head, self._recorded_since(remembered.size, there.size))
+            recorded = self._recorded_since(remembered.size, there.size)
+            if len(recorded) < there.size - remembered.size:
+                raise StateOldError(
+                    f"{self._state.path}: knows {remembered.size} entries of the ledger, and it has {there.size}"
+                )
+            self._mark(head, recorded)
         return head
 
     def _load_head(self) -> Head:

@@ -49,6 +49,16 @@ def mark_recorded(tx: Transaction, numbers: Iterable[tuple[int, int]]) -> None:
         tx.execute("UPDATE outbox SET ledger_index = ?, entry = NULL WHERE id = ?", (number, row_id))
 
 
+def adopt_recorded(tx: Transaction, event_id: str, number: int) -> None:
+    """Know an entry of the ledger that this state does not: it was put back to a time before. Attempts count on."""
+    step_key, _, attempt = event_id.rpartition("/")
+    tx.execute(
+        "INSERT INTO outbox (event_id, step_key, attempt, entry, queued_at, ledger_index) VALUES (?, ?, ?, NULL, 0, ?)"
+        " ON CONFLICT (event_id) DO UPDATE SET ledger_index = excluded.ledger_index, entry = NULL",
+        (event_id, step_key, int(attempt), number),
+    )
+
+
 def number_of_event(tx: Transaction, event_id: str) -> int | None:
     """The number of an event's entry in the ledger; None where it waits or is not known."""
     rows = tx.execute("SELECT ledger_index FROM outbox WHERE event_id = ?", (event_id,))

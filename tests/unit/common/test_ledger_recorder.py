@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ledgers import ORIGIN, SIGNER, Desk, open_desk, slow_root
 
-from tidegate.errors import DiskFullError, FormatError, HostError, LedgerBusyError, LedgerDamagedError
+from tidegate.errors import DiskFullError, FormatError, HostError, LedgerBusyError, LedgerDamagedError, StateOldError
 from tidegate.files import SYNCS
 from tidegate.ledger import recorder as recorder_module
 from tidegate.ledger import writer
@@ -166,18 +166,25 @@ def test_l22_a_state_restored_from_a_backup_does_not_double_entries(tmp_path: Pa
     assert_whole(again, events)
 
 
-def test_a_lost_state_goes_on_with_the_log_that_is_there(tmp_path: Path) -> None:
+def test_nothing_is_written_on_a_state_that_is_older_than_its_log_until_it_caught_up(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     desk.record(300)
     desk.state.close()
     for path in tmp_path.glob("state.db*"):
         path.unlink()
     again = open_desk(tmp_path)
-    # the same event ids as before, but other events: they are recorded, not taken for old ones
+    for attempt in (again.recorder.check, again.recorder.check):
+        with pytest.raises(StateOldError, match="knows 0 entries of the ledger, and it has 300"):
+            attempt()
+    seen: list[int] = []
+    assert again.recorder.catch_up(lambda _, entries: seen.append(len(entries))) == 300
+    assert seen == [300]
+    # a step that was recorded before the loss has an attempt of its own now
     with again.state.transaction() as tx:
         tx.queue(entry(Event.PACK, subject="7f3a-0001", step="pack", detail="after the loss"))
     assert again.recorder.drain() == 1
     assert verify_ledger(again.folder, again.recorder.key).size == 301
+    assert again.recorder.catch_up(lambda *_: None) == 0
 
 
 @pytest.mark.parametrize("failing", ["_publish", "write_checkpoint"])

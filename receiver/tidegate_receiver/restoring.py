@@ -1,0 +1,122 @@
+"""High side: rebuild what was taken, what became of it, and which names it set, from the ledger and the papers here."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from tidegate.clock import parse_time
+from tidegate.errors import TidegateError
+from tidegate.ledger.entries import Event, Outcome, RecordedEntry
+from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
+from tidegate.state.channels import ensure_channel, get_channel, note_sequence
+from tidegate.state.db import Transaction
+from tidegate.state.names import begin_epoch, set_name_if_newer
+from tidegate_receiver.numbering import void_detail
+from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.records import SIDE
+from tidegate_receiver.trusted_time import note_time
+
+if TYPE_CHECKING:
+    from tidegate.restoring import Rebuilt
+    from tidegate.workspace import Workspace
+
+_COUNTS = (BundleState.QUARANTINED, BundleState.LOADED)
+
+
+def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntry, ...], done: "Rebuilt") -> None:
+    """Rows for every bundle that was ever in quarantine; numbers, names and the floor of time by those that count."""
+    facts: dict[str, dict[str, Any]] = {}
+    for item in entries:
+        _note(facts, item)
+    done.highest = {}
+    for bundle_id, known in facts.items():  # in the order in which they came
+        before = get_bundle(tx, bundle_id)
+        row = replace(before or _row(workspace, bundle_id, known), state=known["fate"])
+        if row != before:
+            put_bundle(tx, row)
+            done.bundles += 1
+        if row.state in _COUNTS:
+            _count(workspace, tx, row, known, done)
+    for bundle_id, known in facts.items():
+        done.names += _set_names(tx, bundle_id, known)
+
+
+def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
+    """What one entry says of a bundle that was in quarantine."""
+    fields, bundle_id = item.fields or {}, item.text("bundle")
+    event, outcome = item.text("event"), item.text("outcome")
+    if event == Event.QUARANTINE and outcome == Outcome.DONE and isinstance(fields.get("sequence"), int):
+        fate = facts.get(bundle_id, {}).get("fate", BundleState.QUARANTINED)
+        facts[bundle_id] = {"epoch": 1, "loads": [], **fields, "fate": fate}
+        return
+    known = facts.get(bundle_id)
+    if known is None:
+        return
+    if event == Event.AHEAD:
+        known["fate"] = BundleState.WAITING
+    elif event == Event.APPROVE:
+        known["fate"] = BundleState.QUARANTINED
+    elif event == Event.DENY:
+        known["fate"] = BundleState.DENIED
+    elif event in (Event.LOAD, Event.PROMOTE) and outcome in (Outcome.DONE, Outcome.NOTHING):
+        known["fate"] = BundleState.LOADED
+        known["loads"] += fields.get("targets") or ()
+
+
+def _row(workspace: "Workspace", bundle_id: str, known: dict[str, Any]) -> BundleRow:
+    """The bundle's row from its papers, or from the entry alone where they are gone."""
+    row = BundleRow(
+        bundle_id=bundle_id,
+        channel_id=known["channel"],
+        sequence=known["sequence"],
+        side=SIDE,
+        state=known["fate"],
+        created=0,
+        size=0,
+        content_size=int(known.get("size") or 0),
+        path=str(PurePosixPath("quarantine") / bundle_id),
+        detail={"epoch": known["epoch"], "channel_name": known.get("channel_name", ""), "restored": True},
+    )
+    with contextlib.suppress(TidegateError, OSError):
+        manifest = QuarantinedBundle(workspace.root / "quarantine" / bundle_id).manifest()
+        return replace(
+            row,
+            created=parse_time(manifest.created),
+            content_size=manifest.content_size,
+            expires=parse_time(manifest.expires) if manifest.expires else None,
+            artifacts=tuple(
+                {key: getattr(item, key) for key in ("name", "kind", "media_type", "digest", "size")}
+                for item in manifest.artifacts
+            ),
+            previous=manifest.previous.bundle_id if manifest.previous else None,
+            detail={**row.detail, "void": void_detail(manifest)},
+        )
+    return row
+
+
+def _count(workspace: "Workspace", tx: Transaction, row: BundleRow, known: dict[str, Any], done: "Rebuilt") -> None:
+    channel = get_channel(tx, row.channel_id)
+    if channel is not None and channel.epoch > row.epoch:
+        return
+    if channel is not None and channel.epoch < row.epoch:
+        begin_epoch(tx, row.channel_id)
+    ensure_channel(tx, row.channel_id, str(known.get("channel_name") or row.channel_id[:16]), row.epoch)
+    assert done.highest is not None
+    done.highest[row.channel_id] = note_sequence(tx, row.channel_id, row.sequence)
+    if row.created:
+        note_time(tx, workspace, row.created)
+
+
+def _set_names(tx: Transaction, bundle_id: str, known: dict[str, Any]) -> int:
+    """The names that loading set, as far as no newer bundle has."""
+    row, count = get_bundle(tx, bundle_id), 0
+    channel = get_channel(tx, known["channel"])
+    if row is None or channel is None or row.epoch != channel.epoch:
+        return 0
+    for target in known["loads"]:
+        if isinstance(target, dict) and target.get("digest"):
+            with contextlib.suppress(TidegateError):  # of two that contradict each other the first stays
+                set_name_if_newer(tx, row.channel_id, str(target["name"]), row.sequence, str(target["digest"]))
+                count += 1
+    return count
