@@ -368,3 +368,45 @@ def test_a_row_of_the_register_survives_names_that_are_no_utf_8(low: Workspace, 
     (stick / os.fsdecode(b"\xff")).write_bytes(b"x")
     write(low, stick)
     assert came_back(low, stick) == []
+
+
+def test_what_lay_on_a_medium_before_is_compared_as_well(low: Workspace, stick: Path) -> None:
+    (stick / "photos").mkdir()
+    (stick / "photos" / "one.jpg").write_bytes(b"one")
+    (stick / "photos" / "two.jpg").write_bytes(b"two")
+    register(low, stick, "STICK-07")
+    write(low, stick)
+    assert came_back(low, stick) == []
+    one, two = (stick / "photos" / name for name in ("one.jpg", "two.jpg"))
+    one.write_bytes(b"two")
+    two.write_bytes(b"one")  # exchanged: same names, same sizes
+    assert came_back(low, stick) == ["changed: photos/one.jpg", "changed: photos/two.jpg"]
+
+
+def test_a_renamed_file_is_one_missing_and_one_added(low: Workspace, stick: Path) -> None:
+    register(low, stick, "STICK-07")
+    write(low, stick)
+    (stick / "TIDEGATE" / "payload.bin").rename(stick / "TIDEGATE" / "PAYLOAD.exe")
+    assert came_back(low, stick) == ["added: TIDEGATE/PAYLOAD.exe", "missing: TIDEGATE/payload.bin"]
+
+
+def test_something_added_deep_inside_is_found_by_its_first_folder(low: Workspace, stick: Path) -> None:
+    register(low, stick, "STICK-07")
+    write(low, stick)
+    deep = stick.joinpath("TIDEGATE", *["d"] * 30)
+    deep.mkdir(parents=True)
+    (deep / "implant.bin").write_bytes(b"x")
+    found = came_back(low, stick)
+    assert found
+    assert all(line.startswith("added: TIDEGATE/d") for line in found)
+
+
+def test_hundreds_of_added_files_are_counted_and_the_entry_stays_small(low: Workspace, stick: Path) -> None:
+    register(low, stick, "STICK-07")
+    write(low, stick)
+    for number in range(700):
+        (stick / f"{number:04d}-{'x' * 150}").write_bytes(b"")
+    found = came_back(low, stick)
+    assert len(found) > 100
+    assert find_row(low, "STICK-07").state is MediumState.SUSPECT
+    assert events(low)[-1] == "media-returned failed medium-changed"
