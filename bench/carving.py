@@ -27,11 +27,11 @@ def walk(image: Path) -> None:
     from tidegate.carrier.raw_medium import RawMedium
 
     class Judge:
-        def believes(self, _frame: object) -> bool:
-            return True
+        def channel_of(self, _frame: object) -> str:
+            return "any"
 
-        def learn(self, _preamble: bytes) -> bool:
-            return True
+        def learn(self, _preamble: bytes) -> str:
+            return "any"
 
     started = time.perf_counter()
     with RawMedium(image) as medium:

@@ -51,7 +51,7 @@ def look_without_files(
     told = (lambda done, total: progress(done, total, "searching")) if progress is not None else None
     carving = Carving(medium, RootJudge(chains), told)
     carving.run()
-    search = DigestSearch(medium, carving.phases)
+    search = DigestSearch(medium, carving.phases, told)
     volumes = {(volume.frame.data, volume.preamble_length): volume for volume in carving.volumes}
     contents = MediumContents(tuple(map(_as_found, volumes.values())), unlisted=carving.stats.unlisted)
 
@@ -71,21 +71,21 @@ class RootJudge:
     def __init__(self, chains: dict[str, Chain]) -> None:
         self._chains = dict(chains)
 
-    def believes(self, frame: AnnouncementFrame) -> bool:
-        """Whether a carrier key of a known root signed this announcement."""
-        for chain in self._chains.values():
+    def channel_of(self, frame: AnnouncementFrame) -> str:
+        """The channel whose carrier key signed this announcement; empty where it is none that is known."""
+        for channel_id, chain in self._chains.items():
             with contextlib.suppress(RefusedError, MediaError, TrustError):
                 verify_announcement(frame, chain, others=())
-                return True
-        return False
+                return channel_id
+        return ""
 
-    def learn(self, preamble: bytes) -> bool:
-        """Take in a chain of roots; whether it is one of a known channel."""
+    def learn(self, preamble: bytes) -> str:
+        """Take in a chain of roots; the known channel that it belongs to, or nothing."""
         try:
             stored = self._chains.get(read_chain_id(preamble))
             if stored is None:
-                return False
+                return ""
             self._chains[stored.channel_id] = continue_chain(stored, preamble)
         except (RefusedError, TrustError):
-            return False
-        return True
+            return ""
+        return stored.channel_id

@@ -10,7 +10,7 @@ import threading
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,6 +39,7 @@ PHASES_MAX = 8
 PLACES_PER_RECORD_MAX = 2
 
 _FILTER_MASK = 2**24 - 1
+Progress = Callable[[int, int], None]
 Numbers = NDArray[np.uint64]
 
 
@@ -67,8 +68,9 @@ class _Table:
 class DigestSearch:
     """Passes over one medium for all volumes that are registered. Threads may call it."""
 
-    def __init__(self, medium: RawMedium, phases: set[int]) -> None:
+    def __init__(self, medium: RawMedium, phases: set[int], progress: Progress | None = None) -> None:
         self.medium = medium
+        self._progress = progress
         self.passes = 0
         self._phases = tuple(sorted(phases)[:PHASES_MAX]) or (0,)
         self._volumes: list[Searchable] = []
@@ -92,7 +94,7 @@ class DigestSearch:
             self.passes += 1
             table = self._build_table(volume, run)
             if len(table.digests):
-                _Pass(self.medium, table, self._phases, self._volumes).run()
+                _Pass(self.medium, table, self._phases, self._volumes).run(self._progress)
 
     def _build_table(self, volume: int, run: int) -> _Table:
         """The listed digests of `volume` from `run` on, then those of the others that were not looked for yet."""
@@ -141,7 +143,7 @@ class _Pass:
         self.taken = bytearray(len(table.digests))
         self.blank = {size: _digest(bytes(size)) for size in table.sizes}
 
-    def run(self) -> None:
+    def run(self, progress: Progress | None = None) -> None:
         rows, offsets = array("Q"), array("Q")
         waiting: deque[Future[list[tuple[int, int]]]] = deque()
         memories = deque(aligned_memory(PIECE_BYTES + self.overlap) for _ in range(THREADS + 1))
@@ -163,6 +165,8 @@ class _Pass:
                 view = memory[: min(PIECE_BYTES + self.overlap, self.medium.size - start)]
                 good = self.medium.read_piece(view, start)
                 waiting.append(pool.submit(self._walk_piece, view, good, start))
+                if progress:
+                    progress(start, self.medium.size)
             while waiting:
                 settle()
         self._give(np.frombuffer(rows, "<u8"), np.frombuffer(offsets, "<u8"))

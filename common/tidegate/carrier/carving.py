@@ -56,11 +56,11 @@ Progress = Callable[[int, int], None]
 class Judge(Protocol):
     """Who knows the pinned roots. Both answers may be wrong only towards less: everything is verified again."""
 
-    def believes(self, frame: AnnouncementFrame) -> bool:
-        """Whether a carrier key of a known root signed this announcement."""
+    def channel_of(self, frame: AnnouncementFrame) -> str:
+        """The channel whose carrier key signed this announcement; empty where it is none that is known."""
 
-    def learn(self, preamble: bytes) -> bool:
-        """Take in a chain of roots; whether it is one of a known channel."""
+    def learn(self, preamble: bytes) -> str:
+        """Take in a chain of roots; the known channel that it belongs to, or nothing."""
 
 
 @dataclass(slots=True)
@@ -69,11 +69,15 @@ class CarvedVolume:
 
     frame: AnnouncementFrame
     preamble_length: int
-    is_believed: bool
+    channel: str
     announcement: Announcement | None = None
     preamble: bytes | None = None
     runs: "array[int]" = field(default_factory=lambda: array("I"))
     offsets: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    @property
+    def is_believed(self) -> bool:
+        return bool(self.channel)
 
     def note(self, run: int, offset: int) -> None:
         self.runs.append(run)
@@ -102,7 +106,7 @@ class Carving:
         self._progress = progress
         self._believed: dict[tuple[bytes, int], CarvedVolume] = {}
         self._waiting: dict[tuple[bytes, int], CarvedVolume] = {}
-        self._preambles: dict[bytes, bytes] = {}
+        self._preambles: list[tuple[str, bytes]] = []
         self._preambles_tried: set[bytes] = set()
         self._judgements = 0
         self._blocks = self._waiting_blocks = 0
@@ -229,8 +233,9 @@ class Carving:
             self.stats.unlisted += 1
             return
         self._preambles_tried.add(found)
-        if self.judge.learn(data):
-            self._preambles[found] = data
+        channel = self.judge.learn(data)
+        if channel:
+            self._preambles.append((channel, data))
             self._judge_again()
 
     def _volume_of(self, announcement: bytes, tag: bytes, preamble_length: int) -> CarvedVolume | None:
@@ -244,7 +249,7 @@ class Carving:
             return None
         if frame.tag != tag:
             return None
-        volume = CarvedVolume(frame, preamble_length, self._is_believed(frame))
+        volume = CarvedVolume(frame, preamble_length, self._channel_of(frame))
         room = VOLUMES_MAX - len(self._believed) if volume.is_believed else WAITING_VOLUMES_MAX - len(self._waiting)
         if room <= 0:
             self.stats.unlisted += 1
@@ -255,14 +260,11 @@ class Carving:
             self._waiting[key] = volume
         return volume
 
-    def _is_believed(self, frame: AnnouncementFrame) -> bool:
-        if any(key[0] == frame.tag for key in self._believed):
-            return True  # the same announcement beside a preamble of another length
+    def _channel_of(self, frame: AnnouncementFrame) -> str:
         self._judgements += 1
-        return self._judgements <= JUDGEMENTS_MAX and self.judge.believes(frame)
+        return self.judge.channel_of(frame) if self._judgements <= JUDGEMENTS_MAX else ""
 
     def _believe(self, key: tuple[bytes, int], volume: CarvedVolume) -> None:
-        volume.is_believed = True
         self._believed[key] = volume
         try:
             volume.announcement = parse_announcement(volume.frame)
@@ -272,15 +274,17 @@ class Carving:
     def _judge_again(self) -> None:
         """A root that was just found may vouch for announcements that stood before it."""
         for key, volume in tuple(self._waiting.items()):
-            if len(self._believed) < VOLUMES_MAX and self.judge.believes(volume.frame):
+            volume.channel = self.judge.channel_of(volume.frame) if len(self._believed) < VOLUMES_MAX else ""
+            if volume.is_believed:
                 self._blocks += len(volume.runs)
                 self._waiting_blocks -= len(volume.runs)
                 self.phases |= {offset % BLOCK_BYTES for offset in volume.offsets}
                 self._believe(key, self._waiting.pop(key))
 
     def _preamble_of(self, volume: CarvedVolume) -> bytes | None:
-        """The longest chain of the volume's length that was found; with none the stored roots count."""
-        return next((data for data in self._preambles.values() if len(data) == volume.preamble_length), None)
+        """The chain of the volume's channel and length; with none the stored roots count."""
+        fits = (data for channel, data in self._preambles if channel == volume.channel)
+        return next((data for data in fits if len(data) == volume.preamble_length), None)
 
 
 def _follows(following: IndexBlock, index: IndexBlock) -> bool:

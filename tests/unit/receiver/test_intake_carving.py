@@ -179,6 +179,15 @@ def test_a_root_that_comes_with_the_image_counts_wherever_it_lies(
     assert high.events().count("root-change") == 2
 
 
+def test_volumes_of_two_channels_whose_roots_have_one_length_keep_their_own(tmp_path: Path) -> None:
+    lows = LowSide("red-plant"), LowSide("tan-plant")
+    high = HighSide.make(tmp_path / "high", *lows)
+    files = [path for low in lows for path in written(low, low.bundle(BLOBS), tmp_path / low.name)]
+    assert len({len(low.chain.to_bytes()) for low in lows}) == 1
+    report = carve(high, whole_image(tmp_path / "stick.dd", files))
+    assert [outcome.kind.value for outcome in report.outcomes] == ["received", "received"]
+
+
 # --- damage -----------------------------------------------------------------------------------
 
 
@@ -335,7 +344,7 @@ def test_a_medium_is_searched_a_limited_number_of_times(
     monkeypatch.setattr(carved_search, "PASSES_MAX", 3)
     passes = []
     run = carved_search._Pass.run
-    monkeypatch.setattr(carved_search._Pass, "run", lambda self: passes.append(run(self)))
+    monkeypatch.setattr(carved_search._Pass, "run", lambda *given: passes.append(run(*given)))
     files = written(low, low.bundle([content(5, 3_000_000)]), tmp_path / "stick")
     image = shuffled_image(tmp_path / "stick.dd", files, cluster=16 * PAGE)
     carve(high, image)
