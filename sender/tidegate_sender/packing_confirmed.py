@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tidegate.bundle.tables import Records
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import RidesAgainError, TidegateError
@@ -16,7 +18,7 @@ from tidegate.names import hex_of
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow
 from tidegate.units import format_bytes
-from tidegate_sender.packing_base import NO_BASE, Base, Carried, collector_paused, read_tables
+from tidegate_sender.packing_base import NO_BASE, Base, Carried, carried, collector_paused, read_tables
 from tidegate_sender.slip_memory import held_by_all
 from tidegate_sender.slip_reading import sent_bundles
 
@@ -53,7 +55,7 @@ def confirmed_base(workspace: "Workspace", place: "Place", sites: Iterable[str])
     if not held:
         return NO_BASE
     blobs: dict[bytes, Carried] = {}
-    for number in sorted(held, reverse=True):
+    for number in sorted(held):  # what a later one says stands in place of what an earlier one said
         _add(blobs, workspace, sent[number], held)
     return Base(blobs)
 
@@ -93,11 +95,12 @@ def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, he
         _, tables = read_tables(workspace, row)
     except TidegateError:
         return  # what it carried is brought again, or another bundle tells of it
-    own = repeat(row.sequence, len(tables.blobs))
-    for table, sequences in ((tables.blobs, own), (tables.required, tables.required["sequence"].tolist())):
-        for key, size, sequence in zip(_digests(table), table["size"].tolist(), sequences, strict=True):
-            if sequence in held and key not in blobs:
-                blobs[key] = Carried(size, sequence, row.bundle_id)
+    built_on = tables.required[np.isin(tables.required["sequence"], list(held))]
+    for table, sequences in (
+        (tables.blobs, repeat(row.sequence)),
+        (built_on, built_on["sequence"].tolist()),
+    ):
+        blobs.update(carried(_digests(table), table["size"].tolist(), sequences, row.bundle_id))
 
 
 def _carried(workspace: "Workspace", row: BundleRow) -> Iterable[bytes]:
