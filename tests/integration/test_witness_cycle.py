@@ -149,3 +149,41 @@ def test_transfers_are_shown_from_pack_to_load_and_what_never_came(paired: Sides
     assert rows[2]["remark"] == "sent and never came"
     assert rows[3]["received"]
     assert not rows[3]["loaded"]
+
+
+def test_a_lost_medium_is_told_with_the_next_bundle_and_its_gap_closes_when_it_is_discarded(paired: Sides) -> None:
+    carry(paired, 1)
+    lost = paired.pack(size=2000, seed=2)
+    stick = paired.folder / "stick-07"
+    stick.mkdir()
+    paired.low.good("media", "register", stick, "STICK-07")
+    paired.send(lost, stick)
+    said = paired.low.good("media", "lost", "STICK-07", "--reason", "left on a train")
+    assert f"tidegate discard {lost}" in said.out
+    assert carry(paired, 3)["gap"] == [2, 2]
+    assert remark(paired, 2) == "sent and never came; STICK-07 was lost"
+    paired.low.good("discard", lost)
+    assert "gap" not in carry(paired, 4)
+    assert remark(paired, 2) == "discarded by the low side"
+    assert "missing;" not in paired.high.good("inbox").out
+    made = slip(paired)
+    assert (made["held"], made["missing"]) == ("1+3-4", "NONE")
+    answer = paired.high.fails(43, "receive", stick)  # it turned up after all
+    assert "void" in answer.err
+
+
+def test_a_withdrawn_bundle_is_told_with_the_next_one_and_leaves_no_gap(paired: Sides) -> None:
+    carry(paired, 1)
+    carry(paired, 2)
+    paired.low.good("withdraw", "2", "--reason", "the vendor took it back")
+    assert "gap" not in carry(paired, 3)
+    assert remark(paired, 2) == "withdrawn by the low side"
+    paired.high.fails(51, "load", "2")
+    made = slip(paired)
+    assert (made["held"], made["missing"]) == ("1+3", "NONE")
+    assert read(paired, made)["missing"] == "NONE"
+
+
+def remark(sides: Sides, sequence: int) -> str:
+    rows = {row["sequence"]: row for row in sides.high.good("ledger", "transfers", "--json").objects}
+    return str(rows[sequence]["remark"])

@@ -136,7 +136,10 @@ def _set_lost(invocation: Invocation, label: str, *, lost: bool, reason: str | N
         with workspace.recording():
             set_lost(workspace, row, lost=lost, reason=reason)
     carried = f"; it carried {row.detail['bundle']}" if row.detail.get("bundle") else ""
-    ending = f"{carried}; have the site say what it has, and send that again" if lost and carried else carried
+    ending = carried
+    if lost and carried:
+        again = f'send it again, or "tidegate discard {row.detail["bundle"]}": then the next bundle closes the gap'
+        ending = f"{carried}; if the site does not have it, {again}"
     if not lost:
         ending = '; compare it before it is used again: "tidegate media return PATH"'
     done = "would be marked" if invocation.dry_run else "is marked"

@@ -158,6 +158,8 @@ class Transfer:
     loaded: str = ""
     #: discarded or withdrawn by the low side
     void: str = ""
+    #: labels of the media that carried it and were lost since
+    lost: tuple[str, ...] = ()
 
     @property
     def remark(self) -> str:
@@ -165,6 +167,8 @@ class Transfer:
             return self.void
         if self.received:
             return "" if self.packed or self.sent else "the low side's record of it is not here"
+        if self.sent and self.lost:
+            return f"sent and never came; {', '.join(self.lost)} was lost"
         return "sent and never came" if self.sent else "not sent, as far as is known here"
 
 
@@ -178,15 +182,37 @@ def list_transfers(workspace: "Workspace", chain: "Chain") -> tuple[Transfer, ..
     """The bundles of a channel for this site, by number, as both ledgers tell of them."""
     site = workspace.settings.sites[0]
     found: dict[str, Transfer] = {}
+    carried: dict[str, set[str]] = {}
+    lost: dict[str, str] = {}
     for number, data in low_entries(workspace, chain):
         item = read_entry(number, data)
         audience = (item.fields or {}).get("audience")
         if item.text("bundle") in found or (isinstance(audience, list) and site in audience):
             _note(found, item, _LOW)
+        _note_medium(item, carried, lost)
     for item in list_recorded(workspace.folder("ledger")):
         if item.text("channel") == chain.channel_id:
             _note(found, item, _OWN)
+    for bundle, tokens in carried.items():
+        gone = tuple(sorted(lost[token] for token in tokens if token in lost))
+        if gone and bundle in found:
+            found[bundle] = replace(found[bundle], lost=gone)
     return tuple(sorted(found.values(), key=lambda item: item.sequence))
+
+
+def _note_medium(item: RecordedEntry, carried: dict[str, set[str]], lost: dict[str, str]) -> None:
+    """Which registered media a bundle was sent on, and which of them are lost as things stand."""
+    medium = (item.fields or {}).get("medium")
+    token = medium.get("token") if isinstance(medium, dict) else None
+    if not isinstance(token, str) or not isinstance(medium, dict):
+        return
+    event = item.text("event")
+    if event == Event.SEND:
+        carried.setdefault(item.text("bundle"), set()).add(token)
+    elif event == Event.MEDIA_LOST:
+        lost[token] = str(medium.get("register_label", token[:8]))
+    elif event in {Event.MEDIA_FOUND, Event.MEDIA_RETURNED}:
+        lost.pop(token, None)
 
 
 def _note(found: dict[str, Transfer], item: RecordedEntry, times: dict[tuple[str, str], str]) -> None:
