@@ -52,6 +52,7 @@ def _title(document: Any) -> str:
 
 def _mentions(value: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
     if depth > _DEPTH_MAX:
+        yield place, f"(nested deeper than {_DEPTH_MAX} levels)"  # no reference: it is listed as not understood
         return
     if isinstance(value, list):
         for item in value:

@@ -31,3 +31,9 @@ class StageUnknownError(LoadError):
     """No stage of that name exists."""
 
     exit_code = 54
+
+
+class ContentMissingError(LoadError):
+    """A stage has not all that manifests or charts need."""
+
+    exit_code = 57
