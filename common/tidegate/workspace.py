@@ -33,6 +33,7 @@ FOLDERS = {
     "baselines": 0o755,
     "evidence": 0o700,
     "papers": 0o755,
+    "links": 0o755,
     "keys": 0o700,
     "trust": 0o755,
 }
@@ -156,6 +157,9 @@ def ask_passphrase() -> str | None:
     path = os.environ.get("TIDEGATE_PASSPHRASE_FILE")
     if path:
         try:
+            if Path(path).stat().st_mode & 0o077:
+                hint = f"chmod 600 {path}, and think of a new passphrase"
+                raise KeyFileError(f"TIDEGATE_PASSPHRASE_FILE: {path}: others may read it", hint=hint)
             return Path(path).read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is no text"

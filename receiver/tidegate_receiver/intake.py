@@ -23,6 +23,7 @@ from tidegate_receiver.copies import Copy
 from tidegate_receiver.looks import Look, look_into
 from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
+from tidegate_receiver.roots import advance_root
 from tidegate_receiver.trusted_time import check_clock, read_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
@@ -189,7 +190,7 @@ def _follow_preamble(
     chain = _walk(found, chains)
     if chain is not chains[chain.channel_id]:
         if not options.dry_run:
-            chain = _advance_root(workspace, chain, medium)
+            chain = advance_root(workspace, chain, medium)
         chains[chain.channel_id] = chain
     return chain
 
@@ -226,31 +227,6 @@ def _check_work(room: int, name: str = "", copies: int = 0) -> None:
         raise LimitError(f"the volumes of this medium have more than {RUNS_MAX} runs together")
     if copies >= COPIES_MAX:
         raise LimitError(f"bundle {name}: more than {COPIES_MAX} copies on this medium")
-
-
-def _advance_root(workspace: Workspace, chain: Chain, medium: Medium) -> Chain:
-    """Store a channel's newer root before anything is judged by it, with an entry before and after."""
-
-    def record(outcome: Outcome, detail: str) -> None:
-        made = entry(
-            Event.ROOT_CHANGE,
-            subject=chain.newest.name,
-            step=Event.ROOT_CHANGE,
-            outcome=outcome,
-            channel=chain.channel_id,
-            channel_name=chain.newest.name,
-            epoch=chain.newest.epoch,
-            medium=medium,
-            detail=detail,
-        )
-        with workspace.state.transaction() as tx:
-            tx.queue(made)
-        workspace.recorder.drain()
-
-    record(Outcome.BEGUN, f"version {chain.newest.version} came with a medium")
-    change = workspace.trust.advance(chain)
-    record(Outcome.DONE, change.describe())
-    return change.chain
 
 
 # --- entries that are about no bundle ---------------------------------------------------------

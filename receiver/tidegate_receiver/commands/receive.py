@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tidegate.carrier.stream.address import is_stream_address
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import TidegateError, UsageError
@@ -17,24 +18,38 @@ if TYPE_CHECKING:
 
 
 @click.command("receive", short_help="Read, repair, verify and quarantine what a medium holds.")
-@click.argument("media", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("places", metavar="[PATH | udp://ADDRESS:PORT]...", nargs=-1)
 @click.option(
     "--damaged", is_flag=True, help="The file system is broken: find what is ours on the device or in an image of it."
 )
+@click.option("--interface", metavar="NAME", default="", help="Of a stream to a multicast group: where it comes in.")
+@click.option("--bundles", metavar="N", type=click.IntRange(min=1), help="Of a stream: end after N bundles.")
 @shared_options(writes=True)
-def command(invocation: Invocation, media: tuple[Path, ...], *, damaged: bool) -> int:
+def command(
+    invocation: Invocation, places: tuple[str, ...], *, damaged: bool, interface: str, bundles: int | None
+) -> int:
     """Receive every bundle of the media at PATH; without PATH of the one that is plugged in. Twice is harmless, and
-    a second copy fills what a first one lacks. Sticks of a set come one after another, or named together."""
+    a second copy fills what a first one lacks. Sticks of a set come one after another, or named together. At
+    udp://ADDRESS:PORT listen for what a data diode brings, until SIGTERM or ctrl-C."""
     from tidegate.media.plugged import choose_medium
 
+    if any(map(is_stream_address, places)):
+        if len(places) > 1 or damaged:
+            raise UsageError("a stream is received alone: one udp:// address, no media and no --damaged")
+        from tidegate_receiver.commands.receive_stream import receive_stream
+
+        return receive_stream(invocation, places[0], interface=interface, stop_after=bundles or 0)
+    if interface or bundles:
+        raise UsageError("--interface and --bundles are for streams: name an address like udp://10.9.0.2:5300")
+    media = tuple(map(Path, places))
     workspace = invocation.workspace(Role.HIGH)
     if damaged:
         if not media:
             raise UsageError("--damaged: which medium? name its device, an image of it, or where it is mounted")
         return receive_and_load(invocation.report, workspace, *media, dry_run=invocation.dry_run, damaged=True)
     folders = workspace.settings.media_folders
-    places = tuple(dict.fromkeys(choose_medium(medium, folders) for medium in media or (None,)))
-    return receive_and_load(invocation.report, workspace, *places, dry_run=invocation.dry_run)
+    chosen = tuple(dict.fromkeys(choose_medium(medium, folders) for medium in media or (None,)))
+    return receive_and_load(invocation.report, workspace, *chosen, dry_run=invocation.dry_run)
 
 
 def receive_and_load(
@@ -72,7 +87,7 @@ def load_automatically(
     return tuple(names), tuple(failures)
 
 
-def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = ()) -> int:
+def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = (), *, of_stream: bool = False) -> int:
     """One closing line a bundle, and what else lies on the medium; the exit code of the worst."""
     if found.strangers:
         report.line(f"{counted(len(found.strangers), 'other file')} on the medium, left alone")
@@ -82,6 +97,8 @@ def show_medium(report: Report, found: MediumReport, loaded: tuple[str, ...] = (
         report.warn(f"nothing can be recognised in {name}")
     for outcome in found.outcomes:
         ending = _ending(outcome, outcome.name in loaded)
+        if of_stream:
+            ending = _without_medium(ending)
         report.closing(f"{_what(outcome)}; {ending}", **_values(outcome, found, outcome.name in loaded))
         if outcome.warning:
             report.warn(outcome.warning)
@@ -157,6 +174,14 @@ def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
             return f"{outcome.missing_text}; this one may be removed"
         return "insert another copy of it, and run the same again"
     return "nothing of it was taken"
+
+
+def _without_medium(ending: str) -> str:
+    """The ending for a bundle that came over a stream, where nothing can be removed or inserted."""
+    if ending.startswith("insert another copy"):
+        return "what it lacks comes when the low side sends it again"
+    gone = ("the medium may be removed", "this one may be removed")
+    return "; ".join(part for part in ending.split("; ") if part not in gone) or "nothing to do"
 
 
 def _for_the_office(outcome: ReceiveOutcome) -> tuple[str, ...]:

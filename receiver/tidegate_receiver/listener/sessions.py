@@ -1,0 +1,242 @@
+"""The sessions that are under way, by tag: opened by verified announcements, closed by their end or by silence.
+
+At most four for a key, and one for a bundle: another session of the same bundle waits until the first is over, since
+it announces itself again every second. Tags that are done with cost a look-up and nothing more.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidegate.carrier.announcement import CHUNKS
+from tidegate.carrier.stream.header import tag_number
+from tidegate.errors import LimitError
+from tidegate.state.bundles import BundleState, get_bundle
+from tidegate.workspace import Workspace
+from tidegate_receiver.listener.batches import Batch, Numbers, RingView
+from tidegate_receiver.listener.counting import LinkCounts
+from tidegate_receiver.listener.groups import BufferPool
+from tidegate_receiver.listener.session import Session
+from tidegate_receiver.listener.source import WireSource
+from tidegate_receiver.listener.speakers import Remembered
+from tidegate_receiver.listener.taking import Taken, Takers, has_head
+from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.quarantine import holds_content
+from tidegate_receiver.records import IN_QUARANTINE, WHOLE, Subject, record_duplicate
+from tidegate_receiver.verification import VerifiedAnnouncement
+
+SESSIONS_OF_A_KEY = 4
+#: a session of the same bundle takes over from one that was silent for so long
+SILENT_SECONDS = 0.5
+DUPLICATE_SECONDS = 24 * 3600.0  # between two entries that a bundle came again
+#: sessions that are all here and wait for a thread
+WAITING_MAX = 4096
+
+_DONE = {OutcomeKind.RECEIVED, OutcomeKind.WAITING, OutcomeKind.DUPLICATE, OutcomeKind.REFUSED}
+
+
+@dataclass(slots=True)
+class _Open:
+    """A session, what the intake reads of it, and whether it has been given to one."""
+
+    session: Session
+    source: WireSource
+    is_submitted: bool = False
+    papers_told: bool = False
+
+
+class Sessions:
+    """All sessions of a listener. Used by the worker's thread alone."""
+
+    def __init__(
+        self, workspace: Workspace, pool: BufferPool, takers: Takers, counts: LinkCounts, tell: Callable[[str], None]
+    ) -> None:
+        self.workspace = workspace
+        self.pool = pool
+        self.takers = takers
+        self.counts = counts
+        self.tell = tell
+        self.by_tag: dict[int, _Open] = {}
+        self._done = Remembered()
+        self._duplicates: dict[str, float] = {}
+
+    # --- announcements ------------------------------------------------------------------------
+
+    def knows(self, tag: int) -> bool:
+        """Whether an announcement of `tag` has nothing new to say."""
+        return tag in self.by_tag or tag in self._done
+
+    def open(self, verified: VerifiedAnnouncement) -> None:
+        """Begin a session, unless its bundle is here, or too many are under way."""
+        announcement = verified.announcement
+        tag = tag_number(verified.frame.tag)
+        if self._is_whole(announcement.bundle_id):
+            self._done.add(tag)
+            self._note_duplicate(verified)
+            return
+        if not self._has_room_for(verified):
+            self.counts.sessions_put_off += 1
+            return
+        source = WireSource(self.pool)
+        try:
+            session = source.session = Session(verified, self.pool, source.put)
+        except LimitError as error:
+            self._done.add(tag)
+            self.tell(error.message)
+            return
+        self.by_tag[tag] = _Open(session, source)
+        self.counts.sessions_opened += 1
+        if has_head(self.workspace, announcement.bundle_id):
+            self._submit(self.by_tag[tag])
+
+    def _is_whole(self, bundle_id: str) -> bool:
+        with self.workspace.state.reading() as tx:
+            row = get_bundle(tx, bundle_id)
+        if row is None or row.state not in (*WHOLE, BundleState.CLEANED):
+            return False
+        return row.state not in IN_QUARANTINE or holds_content(self.workspace.folder("quarantine") / bundle_id)
+
+    def _has_room_for(self, verified: VerifiedAnnouncement) -> bool:
+        same = [item for item in self.by_tag.values() if self._is_of(item, verified)]
+        for item in same:
+            if item.session.is_silent_for(SILENT_SECONDS):
+                self._finish(item)  # its end was lost, or its sender stopped
+        key = verified.frame.key_id
+        receiving = [item.session for item in self.by_tag.values() if not item.session.is_over]
+        of_key = sum(session.verified.frame.key_id == key for session in receiving)
+        return not same and of_key < SESSIONS_OF_A_KEY and len(self.by_tag) < WAITING_MAX
+
+    @staticmethod
+    def _is_of(item: _Open, verified: VerifiedAnnouncement) -> bool:
+        return item.session.announcement.bundle_id == verified.announcement.bundle_id
+
+    def _note_duplicate(self, verified: VerifiedAnnouncement) -> None:
+        """One entry a bundle and day: repeats in idle time come by the hundred."""
+        bundle_id, now = verified.announcement.bundle_id, time.monotonic()
+        if now - self._duplicates.get(bundle_id, float("-inf")) < DUPLICATE_SECONDS:
+            return
+        if len(self._duplicates) >= WAITING_MAX:
+            self._duplicates.pop(next(iter(self._duplicates)))
+        self._duplicates[bundle_id] = now
+        self.counts.bundles_duplicate += 1
+        with self.workspace.state.transaction() as tx:
+            record_duplicate(tx, Subject(verified, None))
+
+    # --- datagrams ----------------------------------------------------------------------------
+
+    def take_data(self, ring: RingView, batch: Batch, which: Numbers) -> None:
+        """Give data to its sessions: `which` are the datagrams of kind data whose headers hold."""
+        tags = batch.header["tag"][which]
+        distinct = tags[:1] if (tags == tags[0]).all() else np.unique(tags)
+        left = len(which)
+        for tag, item in self._receiving(distinct):
+            mine = which if len(distinct) == 1 else which[tags == tag]
+            left -= len(mine)
+            item.session.take(ring, batch, mine)
+            self._submit_if_ready(item)
+        if left:
+            self._count_others(tags)
+
+    def _receiving(self, distinct: Numbers) -> list[tuple[int, _Open]]:
+        """The open sessions among so many tags, however many tags strangers made up."""
+        if len(distinct) <= len(self.by_tag):
+            found = ((int(tag), self.by_tag.get(int(tag))) for tag in distinct.tolist())
+        else:
+            there = np.array(list(self.by_tag), np.uint64)
+            found = ((int(tag), self.by_tag[int(tag)]) for tag in there[np.isin(there, distinct)].tolist())
+        return [(tag, item) for tag, item in found if item is not None and not item.session.is_over]
+
+    def _count_others(self, tags: Numbers) -> None:
+        """What is of no session under way: repeats of what is here, or strangers."""
+        for tag, count in zip(*np.unique(tags, return_counts=True), strict=True):
+            if int(tag) in self.by_tag and not self.by_tag[int(tag)].session.is_over:
+                continue
+            if self.knows(int(tag)):
+                self.counts.repeated += int(count)
+            else:
+                self.counts.unknown_tag += int(count)
+
+    def hear_control(self, tag: int, running: int) -> None:
+        """An announcement or an end of `tag` came: it has a running number as data has."""
+        item = self.by_tag.get(tag)
+        if item is not None and not item.session.is_over:
+            item.session.hear_control(running)
+
+    def hear_end(self, tag: int, sent: int) -> None:
+        item = self.by_tag.get(tag)
+        if item is not None:
+            item.session.hear_end(sent)
+
+    def _submit_if_ready(self, item: _Open) -> None:
+        if not item.is_submitted and (item.session.has_papers or item.source.has_arrived):
+            self._submit(item)
+        elif item.is_submitted and not item.papers_told and item.session.has_papers:
+            item.papers_told = True
+            item.source.papers_came()
+        if item.session.has_all:
+            self._finish(item)
+
+    def _submit(self, item: _Open) -> None:
+        item.is_submitted = True
+        self.takers.submit(item.source)
+
+    # --- time, and the end --------------------------------------------------------------------
+
+    def check_time(self) -> None:
+        """Close what is over."""
+        now = time.monotonic()
+        for item in list(self.by_tag.values()):
+            if not item.session.is_over and item.session.check_time(now):
+                self._finish(item)
+
+    def _finish(self, item: _Open) -> None:
+        if item.session.is_over:
+            return
+        item.session.finish()
+        item.source.end()
+        counts = item.session.counts
+        self.counts.lost_on_wire += counts.lost
+        self.counts.symbols_taken += counts.taken
+        self.counts.repeated += counts.repeated
+        self.counts.foreign += counts.foreign
+        self.counts.lost_for_memory += counts.no_memory
+        if not item.is_submitted:
+            if counts.taken:
+                self._submit(item)
+            else:
+                self._forget(item)
+
+    def _forget(self, item: _Open) -> None:
+        item.session.release_papers()
+        self.by_tag.pop(item.session.tag, None)
+
+    def settle(self, taken: Taken) -> None:
+        """The intake is through with a session."""
+        item = self.by_tag.get(taken.tag)
+        if item is None:
+            return
+        self._finish(item)
+        self._forget(item)
+        if taken.outcome is not None and taken.outcome.kind in _DONE:
+            self._done.add(taken.tag)
+
+    def finish_all(self) -> None:
+        """The listener ends: whoever waits for more gets told that there is none."""
+        for item in list(self.by_tag.values()):
+            self._finish(item)
+
+    def describe(self) -> list[dict[str, object]]:
+        """For `link status`."""
+        return [
+            {
+                "bundle": item.session.announcement.name,
+                "bundle_id": item.session.announcement.bundle_id,
+                "length": item.session.announcement.parts[CHUNKS].length,
+                "datagrams": item.session.counts.datagrams,
+                "lost": item.session.losses(),
+                "is_over": item.session.is_over,
+            }
+            for item in self.by_tag.values()
+        ]

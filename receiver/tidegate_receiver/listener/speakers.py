@@ -1,0 +1,164 @@
+"""Who may speak on the wire: preambles that lead channels on, and announcements that a carrier key signed.
+
+Identical bytes are judged once, and not more than 200 signatures a second, whoever sends them. What is refused has an
+entry for each reason and hour; the others are counted. Times are monotonic.
+"""
+
+import contextlib
+import time
+from collections import OrderedDict
+
+from tidegate.carrier.announcement import announcement_tag, read_announcement_frame
+from tidegate.carrier.stream.session import PreambleAssembler
+from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError
+from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.trust.root import Chain
+from tidegate.workspace import Workspace
+from tidegate_receiver.listener.counting import LinkCounts
+from tidegate_receiver.outcomes import reason_of
+from tidegate_receiver.roots import advance_root
+from tidegate_receiver.trusted_time import read_time
+from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
+
+VERIFIED_PER_SECOND = 200
+REMEMBERED_TAGS = 4096
+TRUST_SECONDS = 5.0  # pinned channels and the known time are read again after it
+REFUSAL_SECONDS = 3600.0  # between two entries of one reason
+
+
+class Budget:
+    """So many a second, and no more than a second's worth at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._left = per_second
+        self._at = time.monotonic()
+
+    def spend(self) -> bool:
+        """Whether there was one left."""
+        now = time.monotonic()
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Remembered:
+    """A bounded set: the oldest goes."""
+
+    def __init__(self, limit: int = REMEMBERED_TAGS) -> None:
+        self._limit = limit
+        self._items: OrderedDict[object, None] = OrderedDict()
+
+    def add(self, item: object) -> None:
+        self._items[item] = None
+        self._items.move_to_end(item)
+        while len(self._items) > self._limit:
+            self._items.popitem(last=False)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def clear(self) -> None:
+        self._items.clear()
+
+
+class Speakers:
+    """The pinned channels as the wire leads them on."""
+
+    def __init__(self, workspace: Workspace, counts: LinkCounts) -> None:
+        self.workspace = workspace
+        self.counts = counts
+        self._chains: dict[str, Chain] = {}
+        self._known_time = 0
+        self._read_at = float("-inf")
+        self._assembler = PreambleAssembler()
+        self._preambles = Remembered(256)
+        self._refused = Remembered()
+        self._budget = Budget(VERIFIED_PER_SECOND)
+        self._told: dict[str, float] = {}
+
+    def chains(self) -> dict[str, Chain]:
+        """The pinned chains by channel; read again from time to time, since people pin and unpin."""
+        now = time.monotonic()
+        if now - self._read_at >= TRUST_SECONDS:
+            known = {key: chain.newest.version for key, chain in self._chains.items()}
+            self._chains = {chain.channel_id: chain for chain in self.workspace.trust.chains()}
+            with self.workspace.state.reading() as tx:
+                self._known_time = read_time(tx, self.workspace).known
+            if known != {key: chain.newest.version for key, chain in self._chains.items()}:
+                self._refused.clear()
+                self._preambles.clear()
+            self._read_at = now
+        return self._chains
+
+    def take_piece(self, tag: bytes, piece: int, pieces: int, payload: memoryview) -> None:
+        """A piece of a preamble. When it is whole its roots are followed and kept."""
+        if tag in self._preambles:
+            return
+        preamble = self._assembler.add(tag, piece, pieces, payload)
+        if preamble is None or not self._budget.spend():
+            return
+        self._preambles.add(tag)
+        try:
+            chains = self.chains()
+            chain = walk_preamble(preamble, "", chains)
+            if chain is not chains[chain.channel_id]:
+                self._chains[chain.channel_id] = advance_root(self.workspace, chain, None)
+                self._refused.clear()  # what was refused by the older root may be right by this one
+        except (RefusedError, TrustError) as error:
+            self.counts.preambles_refused += 1
+            self._tell(error)
+
+    def verify(self, tag: bytes, data: memoryview) -> VerifiedAnnouncement | None:
+        """The announcement in a datagram of `tag`; None where it is refused, or cannot be looked at now."""
+        if tag in self._refused:
+            self.counts.announcements_refused += 1
+            return None
+        if not self._budget.spend():
+            self.counts.announcements_over_budget += 1
+            return None
+        copied = bytes(data)
+        try:
+            frame = read_announcement_frame(copied)
+            if announcement_tag(copied) != tag:
+                self.counts.announcements_refused += 1
+                return None
+            chains = self.chains()
+            chain = walk_preamble(None, frame.key_id, chains)
+            others = tuple(other for other in chains.values() if other.channel_id != chain.channel_id)
+            verified = verify_frame(frame, chain, others, self._known_time, carrier="stream")
+        except (RefusedError, MediaError, TrustError) as error:
+            self._refused.add(tag)
+            self.counts.announcements_refused += 1
+            self._tell(error)
+            return None
+        self.counts.announcements_verified += 1
+        return verified
+
+    def verify_key(self, key_id: str) -> Chain:
+        """The pinned channel that has the carrier key; raises ChannelUnknownError."""
+        return walk_preamble(None, key_id, self.chains())
+
+    def spend(self) -> bool:
+        """Take one verification from the common budget."""
+        return self._budget.spend()
+
+    def _tell(self, error: TidegateError) -> None:
+        """An entry about something on the wire that nothing vouches for; the first of its reason in an hour."""
+        reason, now = reason_of(error), time.monotonic()
+        if now - self._told.get(reason, float("-inf")) < REFUSAL_SECONDS:
+            return
+        self._told[reason] = now
+        made = entry(
+            Event.REFUSE,
+            subject="stream",
+            step=Event.REFUSE,
+            outcome=Outcome.REFUSED,
+            reason=reason,
+            detail=error.message,
+        )
+        with contextlib.suppress(TidegateError), self.workspace.state.transaction() as tx:
+            tx.queue(made)

@@ -1,0 +1,162 @@
+"""The thread behind a session: keep what comes before the papers do, then give all to the intake of media.
+
+Each thread has a workspace of its own, as another command on this root would: state and ledger know how to take turns.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from tidegate.carrier.announcement import CHUNKS
+from tidegate.erasure.codec import GroupCodec
+from tidegate.errors import TidegateError, VolumeMissingError
+from tidegate.files import sync_filesystem
+from tidegate.report import ProgressCallback
+from tidegate.state.bundles import BundleState, list_bundles
+from tidegate.workspace import Workspace
+from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.copies import Copy
+from tidegate_receiver.listener.source import WireSource
+from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.records import IN_QUARANTINE
+from tidegate_receiver.room import check_quota, check_room, has_room
+from tidegate_receiver.spool import Spool, disk
+from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
+
+THREADS = 4
+#: told about each bundle, in the thread that took it
+AfterCallback = Callable[[Workspace, ReceiveOutcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How a session ended. `error` is what concerns the whole host, and ends the listener."""
+
+    tag: int
+    outcome: ReceiveOutcome | None
+    error: BaseException | None = None
+
+
+class Takers:
+    """The threads, and who waits for one."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        after: AfterCallback,
+        done: Callable[[Taken], None],
+        progress: ProgressCallback | None,
+    ) -> None:
+        self.workspace = workspace
+        self.after = after
+        self.done = done
+        self.progress = progress
+        self._local = threading.local()
+        self._threads = ThreadPoolExecutor(THREADS, "session")
+
+    def submit(self, source: WireSource) -> Future[None]:
+        return self._threads.submit(self._run, source)
+
+    def close(self) -> None:
+        """Wait for all of them; their sources have ended."""
+        self._threads.shutdown()
+
+    def _run(self, source: WireSource) -> None:
+        assert source.session is not None
+        tag, outcome, failure = source.session.tag, None, None
+        try:
+            workspace = self._own_workspace()
+            outcome = _take(workspace, source, self.progress)
+            self.after(workspace, outcome)
+        except BaseException as error:  # noqa: BLE001  told to the worker, which ends by it
+            failure = error
+        finally:
+            source.close()
+            self.done(Taken(tag, outcome, failure))
+
+    def _own_workspace(self) -> Workspace:
+        workspace: Workspace | None = getattr(self._local, "workspace", None)
+        if workspace is None:
+            workspace = self._local.workspace = replace(self.workspace)
+        return workspace
+
+
+def has_head(workspace: Workspace, bundle_id: str) -> bool:
+    """Whether the head lies in the spool, so that an intake can begin without the session's papers."""
+    return Spool(workspace.folder("spool") / bundle_id).open_head() is not None
+
+
+def _take(workspace: Workspace, source: WireSource, progress: ProgressCallback | None) -> ReceiveOutcome:
+    session = source.session
+    assert session is not None
+    if not session.has_papers and not has_head(workspace, source.announcement.bundle_id):
+        try:
+            _keep_until_papers(workspace, source)
+        except TidegateError as failure:
+            return _unfinished(source, OutcomeKind.FAILED, failure)
+        if not session.has_papers:
+            name = source.announcement.name
+            missing = VolumeMissingError(
+                f"bundle {name}: its table of contents did not come; what came of the rest is kept",
+                hint="have the low side send it again",
+            )
+            return _unfinished(source, OutcomeKind.INCOMPLETE, missing)
+    copies = (Copy(session.verified, source),)
+    return take_bundle(workspace, copies, None, ReceiveOptions(progress=progress))
+
+
+def _unfinished(source: WireSource, kind: OutcomeKind, error: TidegateError) -> ReceiveOutcome:
+    session = source.session
+    assert session is not None
+    announcement = source.announcement
+    return ReceiveOutcome(
+        kind=kind,
+        name=announcement.name,
+        bundle_id=announcement.bundle_id,
+        channel_name=session.verified.chain.newest.name,
+        sequence=announcement.sequence,
+        error=error,
+        content_size=announcement.parts[CHUNKS].length,
+    )
+
+
+def _keep_until_papers(workspace: Workspace, source: WireSource) -> None:
+    """The receiver was started late: keep groups of the chunks, mended, until cover and head come at the end.
+
+    Only a carrier key vouches for the bundle now. So what is kept counts against disk and quota by the announced sizes.
+    """
+    announcement = source.announcement
+    spool = Spool(workspace.folder("spool") / announcement.bundle_id)
+    total = sum(part.length for part in announcement.parts)
+    check_room(spool.folder.parent, total, f"bundle {announcement.name}")
+    _check_quota(workspace, announcement.bundle_id, total, announcement.name)
+    spool.create()
+
+    def may_keep(needed_bytes: int) -> bool:
+        limit = total + total // 2  # sources once, and repairs of what could not be mended
+        return has_room(spool.folder, needed_bytes) and kept_bytes(spool.folder) + needed_bytes <= limit
+
+    geometry = announcement.geometry(CHUNKS)
+    codec = GroupCodec(geometry)
+    with spool.locked():
+        store = SymbolStore(spool.folder, geometry, may_keep)
+        for buffer in source.arrivals_without_papers():
+            report = codec.mend(buffer)
+            wanted = buffer.exists.copy()
+            if report.is_whole:
+                for position, count in enumerate(buffer.source_counts):
+                    wanted[position, count:] = False
+            store.keep(buffer.group, buffer, wanted)
+        with disk("keeping what came before the table of contents"):
+            sync_filesystem(spool.blobs_folder)
+        store.save()
+
+
+def _check_quota(workspace: Workspace, bundle_id: str, total: int, name: str) -> None:
+    quota = workspace.settings.quota_bytes
+    if quota:
+        with workspace.state.reading() as tx:
+            rows = list_bundles(tx, states=(BundleState.RECEIVING, BundleState.INCOMPLETE, *IN_QUARANTINE))
+        taken = sum(row.content_size for row in rows if row.bundle_id != bundle_id)
+        check_quota(quota, taken, total, f"bundle {name}")
