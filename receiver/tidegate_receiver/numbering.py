@@ -68,13 +68,15 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
     held = {row.sequence: row for row in rows if _is_here(root, row) and withdrawal(void, row) is None}
     needed = _needed(root, held)
     settled = {row.sequence for row in rows if _is_settled(row)} - set(held)
-    known = settled | set(held)
+    # One that waits is here and not missing; one that was denied may have had any number.
+    aside = {row.sequence for row in rows if row.state in (BundleState.WAITING, BundleState.DENIED)} - set(held)
+    known = (settled | set(held)) - aside
     channel = get_channel(tx, channel_id)
     if known and channel is not None and channel.epoch == epoch and channel.highest_sequence:
         known.add(channel.highest_sequence)  # it came once, or somebody said after a restore that it was sent
     # What lies below the window cannot come any more, and a number may have jumped far.
     expected = set(range(max(min(known), max(known) - SEQUENCE_WINDOW + 1), max(known) + 1)) if known else set()
-    expected -= settled
+    expected -= settled | aside
     held = {number: row for number, row in held.items() if number not in needed}
     expected |= needed | {row.sequence for row in rows if row.state in _COMING}
     return Standing(held, Numbers.of(expected - set(held) - set(void)), void)

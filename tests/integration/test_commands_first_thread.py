@@ -132,10 +132,14 @@ def test_a_bundle_that_expired_is_sent_with_a_warning_and_refused(paired: tuple[
 
 def test_keys_with_a_passphrase_say_what_they_wait_for(low: Host) -> None:
     (low.folder / "secret").write_text("open sesame\n")
+    (low.folder / "secret").chmod(0o600)
     low("init", "low", "--channel", "c", "--site", "s", "--passphrase", code=2)
     low("init", "low", "--channel", "c", "--site", "s", "--passphrase", TIDEGATE_PASSPHRASE_FILE="secret")
     assert "TIDEGATE_PASSPHRASE_FILE" in low("pack", "./docs", code=83).err
     assert "No such file" in low("pack", "./docs", code=83, TIDEGATE_PASSPHRASE_FILE="nowhere").err
+    (low.folder / "secret").chmod(0o640)
+    assert "others may read it" in low("pack", "./docs", code=83, TIDEGATE_PASSPHRASE_FILE="secret").err
+    (low.folder / "secret").chmod(0o600)
     low("pack", "./docs", TIDEGATE_PASSPHRASE_FILE="secret")
 
 
