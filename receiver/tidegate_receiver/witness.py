@@ -24,10 +24,12 @@ from tidegate.ledger.witness_folder import (
     WITNESS_FOLDER,
     channel_keys,
     cosigned_path,
+    keep_memory,
+    load_memory,
     log_copy,
     site_keys,
 )
-from tidegate.ledger.witness_memory import Answer, Memory, Relation, get_memory, judge, put_memory
+from tidegate.ledger.witness_memory import Answer, Memory, Relation, judge, put_memory
 
 if TYPE_CHECKING:
     from tidegate.trust.root import Chain
@@ -72,8 +74,7 @@ class _Witnessing:
         self.origin = f"{chain.newest.name}/low"
 
     def run(self) -> Witnessed:
-        with self.workspace.state.reading() as tx:
-            memory = get_memory(tx, self.chain.channel_id)
+        memory = load_memory(self.workspace, self.chain.channel_id)
         answer = judge(memory, self.riding, self.name, self._earlier(memory))
         cosigned = _Cosigned(self.workspace, self.chain)
         made = [*self._entries(memory, answer), *cosigned.take(self.riding.cosignatures)]
@@ -88,6 +89,8 @@ class _Witnessing:
                 put_memory(tx, self.chain.channel_id, after)
                 for item in made:
                     tx.queue(item)
+        if after != memory:
+            keep_memory(self.workspace, self.chain.channel_id, after)
         return self._witnessed(answer, cosigned.warning)
 
     def _earlier(self, memory: Memory) -> dict[int, bytes]:

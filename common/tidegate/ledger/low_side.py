@@ -16,8 +16,15 @@ from tidegate.ledger.entries import Event, Outcome, RecordedEntry, entry, read_e
 from tidegate.ledger.listing import list_recorded
 from tidegate.ledger.log_copy import CopyReport, verify_copy
 from tidegate.ledger.riding import read_riding
-from tidegate.ledger.witness_folder import FORK_KEY, WITNESS_FOLDER, channel_keys, log_copy
-from tidegate.ledger.witness_memory import Head, Memory, get_memory, put_memory
+from tidegate.ledger.witness_folder import (
+    FORK_KEY,
+    WITNESS_FOLDER,
+    channel_keys,
+    keep_memory,
+    load_memory,
+    log_copy,
+)
+from tidegate.ledger.witness_memory import Head, Memory, put_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,15 +51,10 @@ def choose_chain(workspace: "Workspace", name: str | None) -> "Chain":
     return found[0]
 
 
-def read_memory(workspace: "Workspace", chain: "Chain") -> Memory:
-    with workspace.state.reading() as tx:
-        return get_memory(tx, chain.channel_id)
-
-
 def low_entries(workspace: "Workspace", chain: "Chain") -> "Iterator[tuple[int, bytes]]":
     """(number, bytes) of the low side's entries that are here, rising. Raises LedgerDamagedError."""
     copy, end = log_copy(workspace, chain.channel_id), 0
-    for run in read_memory(workspace, chain).runs:
+    for run in load_memory(workspace, chain.channel_id).runs:
         for number, data in copy.entries(run):
             if number >= end:
                 yield number, data
@@ -62,7 +64,7 @@ def low_entries(workspace: "Workspace", chain: "Chain") -> "Iterator[tuple[int, 
 def verify_low(workspace: "Workspace", chain: "Chain", against: "Path | None" = None) -> CopyReport:
     """Compute all that is remembered of the low side's ledger again. Raises LedgerDamagedError, UsageError."""
     outside = (_outside(chain, against),) if against is not None else ()
-    return verify_copy(log_copy(workspace, chain.channel_id), read_memory(workspace, chain), outside)
+    return verify_copy(log_copy(workspace, chain.channel_id), load_memory(workspace, chain.channel_id), outside)
 
 
 def _outside(chain: "Chain", path: "Path") -> Head:
@@ -97,7 +99,7 @@ def accept_fork(workspace: "Workspace", row: "BundleRow", reason: str) -> None:
     make_folders(folder)
     busy = "another command takes in a ledger"
     with locked(folder / LOCK_FILE, busy=busy, wait_seconds=LOCK_WAIT_SECONDS):
-        memory = read_memory(workspace, chain)
+        memory = load_memory(workspace, chain.channel_id)
         after = _other_story(workspace, chain, row, memory)
         from tidegate.state.bundles import put_bundle
 
@@ -105,6 +107,7 @@ def accept_fork(workspace: "Workspace", row: "BundleRow", reason: str) -> None:
             put_memory(tx, chain.channel_id, after)
             put_bundle(tx, replace(row, detail={key: row.detail[key] for key in row.detail if key != FORK_KEY}))
             tx.queue(_accepted(chain, row, reason))
+        keep_memory(workspace, chain.channel_id, after)
 
 
 def _accepted(chain: "Chain", row: "BundleRow", reason: str) -> Any:

@@ -1,7 +1,8 @@
 """Where a witness keeps what it saw, and by which keys it believes it: the one place that knows the root's layout.
 
-witness/<channel id>/<first>.entries    the copy of the low side's ledger (`log_copy`)
-witness/<channel id>/cosigned           the newest head of the own ledger that the low side co-signed
+    witness/<channel id>/<first>.entries    the copy of the low side's ledger (`log_copy`)
+    witness/<channel id>/memory             what the state remembers, once more: for a state that is made anew
+    witness/<channel id>/cosigned           the newest head of the own ledger that the low side co-signed
 """
 
 import contextlib
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.clock import format_time
-from tidegate.errors import FormatError, SignatureError
+from tidegate.errors import FormatError, SignatureError, StateError
+from tidegate.files import host_error, make_folders, write_durably
 from tidegate.ledger.checkpoint import NoteKey
 from tidegate.ledger.cosignature import open_cosigned
 from tidegate.ledger.log_copy import LogCopy
+from tidegate.ledger.witness_memory import Memory, get_memory, read_memory, write_memory
 
 if TYPE_CHECKING:
     from tidegate.trust.root import Chain, Root
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 WITNESS_FOLDER = "witness"
 COSIGNED_FILE = "cosigned"
+MEMORY_FILE = "memory"
+MEMORY_MAX_BYTES = 1 << 20
 COSIGNED_MAX_BYTES = 4096
 #: in a bundle's row, until a person accepts it: what the low side's ledger contradicts
 FORK_KEY = "ledger_fork"
@@ -40,6 +45,29 @@ def read_cosigned(workspace: "Workspace", channel_id: str) -> bytes:
             return file.read(COSIGNED_MAX_BYTES)
     except OSError:
         return b""
+
+
+def load_memory(workspace: "Workspace", channel_id: str) -> Memory:
+    """What is remembered of a channel's ledger: by the state, or by the file beside the copy where the state is new."""
+    with workspace.state.reading() as tx:
+        memory = get_memory(tx, channel_id)
+    if memory != Memory():
+        return memory
+    try:
+        with (workspace.root / WITNESS_FOLDER / channel_id / MEMORY_FILE).open("rb") as file:
+            return read_memory(file.read(MEMORY_MAX_BYTES).decode(), channel_id)
+    except (OSError, UnicodeDecodeError, StateError):
+        return Memory()
+
+
+def keep_memory(workspace: "Workspace", channel_id: str, memory: Memory) -> None:
+    """Write the file that a state made anew begins with. Raises HostError."""
+    folder = workspace.root / WITNESS_FOLDER / channel_id
+    try:
+        make_folders(folder)
+        write_durably(folder / MEMORY_FILE, write_memory(memory).encode())
+    except OSError as error:
+        raise host_error(error, f"writing to {folder}") from None
 
 
 def channel_keys(root: "Root") -> tuple[NoteKey, ...]:

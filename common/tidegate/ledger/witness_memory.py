@@ -150,8 +150,11 @@ def _remember(memory: Memory, shown: dict[int, str], head: Head) -> Memory:
 
 def get_memory(tx: "Transaction", channel_id: str) -> Memory:
     text = get_meta(tx, _KEY + channel_id)
-    if text is None:
-        return Memory()
+    return Memory() if text is None else read_memory(text, channel_id)
+
+
+def read_memory(text: str, channel_id: str) -> Memory:
+    """The memory that `text` is. Raises StateError."""
     try:
         found = json.loads(text)
         heads = tuple(Head(**item) for item in found["heads"])
@@ -162,4 +165,8 @@ def get_memory(tx: "Transaction", channel_id: str) -> Memory:
 
 
 def put_memory(tx: "Transaction", channel_id: str, memory: Memory) -> None:
-    set_meta(tx, _KEY + channel_id, json.dumps(asdict(memory)))
+    set_meta(tx, _KEY + channel_id, write_memory(memory))
+
+
+def write_memory(memory: Memory) -> str:
+    return json.dumps(asdict(memory))

@@ -266,3 +266,16 @@ def test_memory_is_bounded(world: World) -> None:
         riding = read_riding(story.pieces(size, first=max(0, size - 2)), channel_keys(world.low.chain.newest))
         memory = judge(memory, riding, str(size), {}).memory
     assert len(memory.heads) == HEADS_MAX
+
+
+def test_a_state_that_was_made_anew_still_knows_what_was_seen(world: World) -> None:
+    from tidegate.ledger.witness_folder import load_memory
+    from tidegate.state.meta import delete_meta
+
+    world.carry(Story(world.low).pieces(5))
+    workspace = world.high.workspace()
+    with workspace.state.transaction() as tx:
+        delete_meta(tx, f"witness.{world.low.chain.channel_id}")
+    assert load_memory(workspace, world.low.chain.channel_id).newest is not None
+    workspace.state.close()
+    assert world.carry(Story(world.low, turn=2, word="other").pieces(9)).exit_code == 63
