@@ -285,3 +285,17 @@ def test_a_tar_is_replaced_whole_or_not_at_all(depot: Depot, tmp_path: Path, mon
     monkeypatch.setattr(Depot, "open_blob", real)
     assert (tmp_path / "out.tar").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["depot", "out.tar"]
+
+
+def test_a_chart_in_a_folder_is_a_file_with_its_provenance(depot: Depot, tmp_path: Path) -> None:
+    chart = chart_item(depot)
+    loader = open_loader(f"{tmp_path}/out", depot)
+    loader.check((chart,))
+    with loader:
+        assert loader.load(chart).changed
+        assert not loader.load(chart).changed
+    assert (tmp_path / "out/charts/app-1.2.3+b.7.tgz").read_bytes() == CHART
+    assert (tmp_path / "out/charts/app-1.2.3+b.7.tgz.prov").read_bytes() == b"signed"
+    folder = item("files/charts", add_files(depot, "charts", [tar_of({"charts/x": b"1"})]), "files")
+    with pytest.raises(NameTakenError):
+        open_loader(f"{tmp_path}/out", depot).check((chart, folder))

@@ -10,10 +10,14 @@ from tidegate.units import format_bytes
 
 @click.command("load", short_help="Promote a bundle into the depot and a stage; also into a registry or folder.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--to", metavar="HOST:PORT|DIR", help="Also into this registry; or images and files under this folder.")
+@click.option("--to", metavar="TARGET", help="Also into this registry, folder, chart repository or tar.")
 @shared_options(writes=True)
 def command(invocation: Invocation, bundle: str, to: str | None) -> None:
-    """Promote BUNDLE (a name, number or id) from quarantine. A DIR has a / in it; nothing is written outside of it."""
+    """Promote BUNDLE (a name, number or id) from quarantine.
+
+    TARGET is HOST:PORT[/PROJECT], a registry; a folder, with a / in it: nothing is written outside of it;
+    chartmuseum+URL or put+URL, for charts; tar:FILE or imgpkg:FILE, a tar of images.
+    """
     from tidegate_receiver.promotion import load
 
     workspace = invocation.workspace(Role.HIGH)

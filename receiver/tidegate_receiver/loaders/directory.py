@@ -1,7 +1,8 @@
 """Load artifacts into a folder: trees of files unpacked, everything else into an OCI layout beside them.
 
-``DIR/docs/…`` for the artifact `files/docs`, ``DIR/images/`` for images, so that nothing of a bundle is left out. All
-tars are read through and checked before the first file is written. Form of a files artifact: docs/format/content.md.
+``DIR/docs/…`` for the artifact `files/docs`, ``DIR/charts/…`` for packaged charts, ``DIR/images/`` for images, so that
+nothing of a bundle is left out. All tars are read through and checked before the first file is written. Form of a files
+artifact: docs/format/content.md.
 """
 
 import os
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from tidegate.depot.descriptors import Descriptor, Manifest
+from tidegate.charts.artifact import CHARTS_FOLDER, chart_blobs
+from tidegate.charts.metadata import METADATA_MAX_BYTES, parse_metadata
+from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest, parse_manifest
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UnsafePathError, UsageError
 from tidegate.oci import FILES_TYPE, OCI_LAYER_TAR, TITLE
-from tidegate.registry.reference import check_title
+from tidegate.registry.reference import check_title, split_place
 from tidegate.tars import Member, MemberKind, read_members, stays_inside
 from tidegate.text import printable
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
@@ -35,6 +38,16 @@ class FilesArtifact:
 
     title: str
     tars: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFile:
+    """A chart as files below the target: its folder, its file's name, and the blobs."""
+
+    folder: tuple[str, ...]
+    name: str
+    content: Descriptor
+    provenance: Descriptor | None
 
 
 class DirectoryLoader:
@@ -60,8 +73,12 @@ class DirectoryLoader:
 
     def load(self, item: LoadItem) -> LoadedItem:
         """Put one artifact there and sync it."""
-        artifact = read_files_artifact(self._source, item)
-        loaded = self._load_image(item) if artifact is None else self._unpack(item, artifact)
+        chart = read_chart_artifact(self._source, item)
+        artifact = read_files_artifact(self._source, item) if chart is None else None
+        if chart is not None:
+            loaded = self._put_chart(item, chart)
+        else:
+            loaded = self._load_image(item) if artifact is None else self._unpack(item, artifact)
         if loaded.changed:
             self._tree.sync()
         return loaded
@@ -77,6 +94,19 @@ class DirectoryLoader:
             size += member.size if placed is not Placed.SAME else 0
         place = str(self._folder / artifact.title)
         return LoadedItem(item.name, place, item.root.digest, changed, size, _links_note(item, left_out))
+
+    def _put_chart(self, item: LoadItem, chart: ChartFile) -> LoadedItem:
+        """The packaged chart as a file, its provenance beside it: `helm install DIR/charts/…/app-1.2.3.tgz`."""
+        placed = [self._put_blob((*chart.folder, chart.name), chart.content)]
+        if chart.provenance is not None:
+            placed.append(self._put_blob((*chart.folder, f"{chart.name}.prov"), chart.provenance))
+        changed = any(one is not Placed.SAME for one in placed)
+        place = str(self._folder.joinpath(*chart.folder, chart.name))
+        return LoadedItem(item.name, place, item.root.digest, changed, chart.content.size if changed else 0)
+
+    def _put_blob(self, path: tuple[str, ...], blob: Descriptor) -> Placed:
+        with closing(self._source.open_blob(blob.digest)) as file:
+            return self._tree.place_file(path, file.fileno(), 0, blob.size, 0o644, 0)
 
     def _place(self, member: Member, file: BinaryIO) -> Placed:
         if member.kind is MemberKind.FOLDER:
@@ -107,16 +137,42 @@ def check_items(source: BlobSource, folder: Path, items: tuple[LoadItem, ...]) -
     titles: dict[str, str] = {}
     image = ""
     for item in items:
+        chart = read_chart_artifact(source, item)
+        if chart is not None:
+            _check_image(source, item)
+            _claim(titles, chart.folder[0], CHARTS_FOLDER, folder)
+            continue
         artifact = read_files_artifact(source, item)
         if artifact is None:
             _check_image(source, item)
             image = image or item.name
             continue
-        other = titles.setdefault(artifact.title, item.name)
-        if other != item.name:
-            raise NameTakenError(f"{folder / artifact.title}: both {other} and {item.name} go there")
+        _claim(titles, artifact.title, item.name, folder)
         _check_tree(source, item, artifact)
     _check_images_folder(folder / IMAGES_FOLDER, image, titles.get(IMAGES_FOLDER, ""))
+
+
+def _claim(titles: dict[str, str], title: str, name: str, folder: Path) -> None:
+    """`title` below the folder belongs to `name`. Raises NameTakenError where it is another's."""
+    other = titles.setdefault(title, name)
+    if other != name:
+        raise NameTakenError(f"{folder / title}: both {other} and {name} go there")
+
+
+def read_chart_artifact(source: BlobSource, item: LoadItem) -> ChartFile | None:
+    """The artifact as a packaged chart, or None where it is none. Raises FormatError for a wrong one."""
+    if item.root.is_index:
+        return None
+    data = source.read_blob(item.root.digest, max_bytes=MANIFEST_MAX_BYTES)
+    blobs = chart_blobs(parse_manifest(data, item.root.media_type, what=item.name))
+    if blobs is None:
+        return None
+    config = source.read_blob(blobs.config.digest, max_bytes=METADATA_MAX_BYTES)
+    metadata = parse_metadata(config, f"{item.name}: config")
+    folder = tuple(split_place(item.place)[0].split("/")[:-1])
+    if folder[:1] != (CHARTS_FOLDER,):
+        folder = (CHARTS_FOLDER, *folder)
+    return ChartFile(folder, metadata.file_name, blobs.content, blobs.provenance)
 
 
 def _check_image(source: BlobSource, item: LoadItem) -> None:

@@ -42,7 +42,8 @@ def command(
     anyway: bool,
 ) -> None:
     """Collect what is named and pack it. ./ ../ and / begin a path; a YAML file with "tidegate: 1" is a transfer
-    list; anything else is an image reference by Docker's rules; oci:FOLDER:TAG is an OCI layout."""
+    list; anything else is an image reference by Docker's rules; oci:FOLDER:TAG is an OCI layout, tar:FILE a tar of
+    images, chart:FILE or oci://… a Helm chart, imgpkg:IMAGE a bundle of imgpkg, list:FILE the list of another tool."""
     from tidegate_sender.collect.arguments import items_from_arguments
     from tidegate_sender.packing import PackOptions
 
@@ -72,8 +73,9 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
 
     packed, failures = done.packed, done.collected.failures
     for artifact in done.collected.artifacts:
-        for name in artifact.skipped:
-            report.warn(f"{artifact.source}: {printable(name)} is no file, folder or link, and is left out")
+        left_out = [f"{printable(name)} is no file, folder or link, and is left out" for name in artifact.skipped]
+        for note in (*left_out, *artifact.notes):
+            report.warn(f"{artifact.source}: {printable(note, 600)}")
     for failure in failures:
         report.warn(f"not brought: {printable(failure.text, 600)}", failure.error.hint)
     values = {
@@ -90,6 +92,7 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
         "again_numbers": list(packed.again.sequences),
         "removed": list(packed.removed),
         "void": list(packed.void),
+        "notes": [note for artifact in done.collected.artifacts for note in artifact.notes],
         "failures": [{"what": item.label, "error": item.error.message} for item in failures],
         "collect_seconds": round(done.collect_seconds, 3),
         "pack_seconds": round(packed.seconds, 3),
