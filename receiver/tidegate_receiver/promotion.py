@@ -26,7 +26,7 @@ from tidegate.state.db import Transaction
 from tidegate.state.jobs import advance_job, begin_job, end_job
 from tidegate.state.names import set_name_if_newer
 from tidegate.workspace import Workspace
-from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem
+from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem, load_all
 from tidegate_receiver.promotion_entries import discovery_entry, failure_entry, plan_entry, stage_entry, target_entry
 from tidegate_receiver.promotion_plan import Plan, find_row, plan_load
 from tidegate_receiver.quarantine import QuarantinedBundle, empty_quarantine
@@ -219,8 +219,9 @@ def _load_to_target(
     loaded = list(before)
     total, done = sum(plan.sizes[item.name] for item in plan.items), sum(plan.sizes[item.name] for item in before)
     with loader:
-        for item in plan.items[len(before) :]:
-            loaded.append(loader.load(item))
+        rest = plan.items[len(before) :]
+        for item, found in zip(rest, load_all(loader, rest), strict=True):
+            loaded.append(found)
             with workspace.state.transaction() as tx:
                 advance_job(tx, job.id, step=step, cursor=_cursor(loaded))
                 if loaded[-1].found_by:

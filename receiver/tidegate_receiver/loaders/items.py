@@ -4,10 +4,10 @@ A loader checks all items before it changes anything, then takes them one by one
 target already is left alone, so that loading twice, or again after a crash, is harmless.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from tidegate.depot.descriptors import Descriptor
 
@@ -47,6 +47,18 @@ class LoadedItem:
     notes: tuple[str, ...] = ()
     #: how a client finds what belongs to an image; empty for everything else
     found_by: str = ""
+
+
+@runtime_checkable
+class ManyLoader(Protocol):
+    """A loader that takes several artifacts at a time, and gives them in the order asked for."""
+
+    def load_many(self, items: Iterable[LoadItem]) -> Iterator[LoadedItem]: ...
+
+
+def load_all(loader: "Loader", items: tuple[LoadItem, ...]) -> Iterator[LoadedItem]:
+    """Each of `items` at the loader's target, in order."""
+    return loader.load_many(items) if isinstance(loader, ManyLoader) else map(loader.load, items)
 
 
 class Loader(Protocol):

@@ -10,6 +10,7 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -18,14 +19,15 @@ from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest,
 from tidegate.depot.graph import carried, parse_platforms, reduce_index, walk
 from tidegate.errors import BlobMissingError, RegistryError, RegistryLiesError
 from tidegate.oci import PLATFORMS
-from tidegate.provenance.attachments import as_referrer, subject_of, tagged_subject
+from tidegate.provenance.attachments import ATTACHMENT, as_referrer, subject_of, tagged_subject
 from tidegate.provenance.referrers import make_discoverable
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.reference import split_place
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 from tidegate_receiver.loaders.signature_merge import merge, missing_layers
 
-PUSH_THREADS = 4
+PUSH_THREADS = 6
+ITEM_THREADS = 3  # artifacts at a time; their blobs share the threads that push
 _MOUNTS_TRIED = 3  # repositories that may have a blob, before it is sent
 #: how registries say that an index names children which they do not have
 _CHILD_MISSING = {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_INVALID"}
@@ -65,13 +67,32 @@ class RegistryLoader:
         self._pushed: dict[str, str] = {}  # blob to a repository of this registry that has it
         self._known: Mapping[str, tuple[str, ...]] | None = None
         self._lock = threading.Lock()
+        self._under_way: dict[str, threading.Event] = {}  # blobs that a thread is sending
+        self._listing = threading.Lock()  # a fallback tag is read, added to and written by one at a time
         self._pool = ThreadPoolExecutor(PUSH_THREADS, thread_name_prefix="push")
+        self._items = ThreadPoolExecutor(ITEM_THREADS, thread_name_prefix="load")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._items.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
+
+    def load_many(self, items: Iterable[LoadItem]) -> Iterator[LoadedItem]:
+        """Several at a time, given in order. What belongs to images is whole before the first image has its tag."""
+        listed = tuple(items)
+        for group in (
+            [item for item in listed if item.kind == ATTACHMENT],
+            [item for item in listed if item.kind != ATTACHMENT],
+        ):
+            loads = [self._items.submit(self.load, item) for item in group]
+            try:
+                for load in loads:
+                    yield load.result()
+            finally:
+                for load in loads:
+                    load.cancel()
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
         """The registry answers, and every blob is there. Raises RegistryError, BlobMissingError, GraphError."""
@@ -112,7 +133,8 @@ class RegistryLoader:
             subject = subject_of(data)
             if subject:
                 listed = as_referrer(node, graph.parsed[node.digest])
-                ways.add(str(make_discoverable(self._client, repository, subject, listed)))
+                with self._listing:
+                    ways.add(str(make_discoverable(self._client, repository, subject, listed)))
         return ", ".join(sorted(ways))
 
     def _merged(self, item: LoadItem, graph: _Graph, repository: str, reference: str, place: str) -> LoadedItem | None:
@@ -167,6 +189,27 @@ class RegistryLoader:
 
     def _push_leaf(self, repository: str, leaf: Descriptor) -> int:
         """Bytes that were sent: 0 where the registry has the blob, or mounts it. It is read back from where it is."""
+        with self._alone(leaf.digest):
+            return self._push_alone(repository, leaf)
+
+    @contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """One thread at a time for each blob: whoever comes second finds it there, and mounts it."""
+        while True:
+            with self._lock:
+                other = self._under_way.get(digest)
+                if other is None:
+                    event = self._under_way[digest] = threading.Event()
+                    break
+            other.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._under_way[digest]
+            event.set()
+
+    def _push_alone(self, repository: str, leaf: Descriptor) -> int:
         if self._client.has_blob(repository, leaf.digest, leaf.size):
             self._pushed.setdefault(leaf.digest, repository)
             return 0
