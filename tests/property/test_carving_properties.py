@@ -36,7 +36,7 @@ def carve(image: Path, judge: TrustAll) -> tuple[Carving, list[bytes | None]]:
         carving = Carving(medium, judge)
         carving.run()
         search = DigestSearch(medium, carving.phases)
-        return carving, [_read(volume, search) for volume in carving.volumes if volume.announcement is not None]
+        return carving, [_read(volume, search) for volume in carving.volumes if volume.is_believed]
 
 
 def _read(volume: object, search: DigestSearch) -> bytes | None:

@@ -26,8 +26,8 @@ from tidegate.units import KIB, MIB
 
 PIECE_BYTES = 16 * MIB
 THREADS = 2
-#: digests looked for in one pass, about 40 bytes each: 256 GiB of records of 64 KiB
-RECORDS_MAX = 2**22
+#: digests looked for in one pass, about 60 bytes each: 128 GiB of records of 64 KiB
+RECORDS_MAX = 2**21
 #: passes over one medium
 PASSES_MAX = 16
 #: larger symbols, and more sizes than these, are found beside their index blocks only: each costs a hash a place

@@ -1,12 +1,12 @@
 """Find what is ours on a medium whose file system is broken: a walk over its bytes, by magic and digest alone.
 
-    every 512 bytes: a magic? ─► label: preamble, announcement ─► index block: where a run lies
-                              └► the next index block where the layout puts it? then on from there, else byte by byte
+    every 512 bytes: a magic? ─► label: a preamble, an announcement
+                              └► index block: an announcement, and where a run lies
 
 Only *where* index blocks lie is remembered, by volume; records are read, and their digests compared, when their group
 is (`carved_reader`). An announcement is shown to the `Judge` before anything but a small, fixed store is spent on it.
-Where index blocks follow each other as the layout says, what lies between is not read: a walk over files that are whole
-takes a thousandth of the time that reading the medium takes. Format: docs/format/media.md, "Carving".
+Every byte is looked at, also between index blocks that follow each other as they should: an old volume was deleted, and
+a small new one may lie in the midst of one of its runs. Format: docs/format/media.md, "Carving".
 """
 
 from array import array
@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from tidegate.bundle.header import align
-from tidegate.carrier.announcement import Announcement, AnnouncementFrame, parse_announcement, read_announcement_frame
+from tidegate.carrier.announcement import AnnouncementFrame, read_announcement_frame
 from tidegate.carrier.blocks import (
     BLOCK_BYTES,
     INDEX_MAGIC,
@@ -31,7 +31,7 @@ from tidegate.carrier.blocks import (
 )
 from tidegate.carrier.positional import aligned_memory
 from tidegate.carrier.raw_medium import RawMedium
-from tidegate.errors import CarrierFormatError, MediaError, RefusedError
+from tidegate.errors import CarrierFormatError
 from tidegate.units import MIB
 
 #: clusters of file systems begin at multiples of it, whatever their size
@@ -70,7 +70,6 @@ class CarvedVolume:
     frame: AnnouncementFrame
     preamble_length: int
     channel: str
-    announcement: Announcement | None = None
     preamble: bytes | None = None
     runs: "array[int]" = field(default_factory=lambda: array("I"))
     offsets: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -89,7 +88,6 @@ class CarvingStats:
     """What the walk met. `unlisted` counts blocks beyond a limit."""
 
     bytes_read: int = 0
-    bytes_skipped: int = 0
     index_blocks: int = 0
     blocks_damaged: int = 0
     unlisted: int = 0
@@ -119,33 +117,25 @@ class Carving:
 
     def run(self) -> None:
         """Raises MediumLostError where the medium goes away; damage raises nothing."""
-        at = 0
-        while at < self.medium.size:
-            at = self._walk_piece(at)
+        for start in range(0, self.medium.size, PIECE_BYTES):
+            self._walk_piece(start)
             if self._progress:
-                self._progress(min(at, self.medium.size), self.medium.size)
+                self._progress(min(start + PIECE_BYTES, self.medium.size), self.medium.size)
         self._judge_again()
         for volume in self.volumes:
             volume.preamble = self._preamble_of(volume)
 
     # --- the walk -----------------------------------------------------------------------------
 
-    def _walk_piece(self, start: int) -> int:
-        """Look through one piece; where to go on."""
+    def _walk_piece(self, start: int) -> None:
         length = min(PIECE_BYTES, self.medium.size - start)
         view = self._memory[:length]
-        skip_to = start
         for good_start, good_end in self.medium.read_piece(view, start):
             self.stats.bytes_read += good_end - good_start
             for offset in _magic_offsets(view[good_start:good_end], start + good_start):
-                if offset < skip_to:
-                    continue
                 block = self._block(view, start, good_end, offset)
                 if block is not None:
-                    skip_to = max(skip_to, self._take_block(block, offset))
-        end = start + length
-        self.stats.bytes_skipped += max(0, skip_to - end)
-        return max(end, skip_to)
+                    self._take_block(block, offset)
 
     def _block(self, view: memoryview, start: int, good_end: int, offset: int) -> bytes | None:
         at = offset - start
@@ -153,65 +143,36 @@ class Carving:
             return bytes(view[at : at + BLOCK_BYTES])
         return self.medium.read_block(offset)
 
-    def _take_block(self, block: bytes, offset: int) -> int:
-        """Take in what may be a label or an index block; the offset up to which nothing need be looked at."""
+    def _take_block(self, block: bytes, offset: int) -> None:
+        """Take in what may be a label or an index block."""
         try:
             if block[:4] == LABEL_MAGIC:
                 self._take_label(parse_label(block), offset)
-                return offset + BLOCK_BYTES
-            index = parse_index(block)
+            else:
+                self._take_index(parse_index(block), offset)
         except CarrierFormatError:
             self.stats.blocks_damaged += 1
-            return offset
-        return self._follow(index, offset)
-
-    def _follow(self, index: IndexBlock, offset: int) -> int:
-        """Note an index block, and those that stand behind it where the layout puts them."""
-        volume = self._take_index(index, offset)
-        while volume is not None and volume.announcement is not None and len(index.after):
-            part = int(index.after["part"][0])
-            if part >= len(volume.announcement.parts):
-                break
-            behind = offset + BLOCK_BYTES + len(index.after) * volume.announcement.parts[part].symbol_size
-            following = self._index_at(behind)
-            if following is None or not _follows(following, index):
-                break
-            index, offset = following, behind
-            if self._take_index(index, offset) is not volume:
-                break
-        return offset + BLOCK_BYTES
-
-    def _index_at(self, offset: int) -> IndexBlock | None:
-        data = self.medium.read_block(offset)
-        if data is None or data[:4] != INDEX_MAGIC:
-            return None
-        try:
-            return parse_index(data)
-        except CarrierFormatError:
-            return None
 
     # --- labels and index blocks --------------------------------------------------------------
 
-    def _take_index(self, index: IndexBlock, offset: int) -> CarvedVolume | None:
-        """The believed volume that an index block belongs to, which then knows of it; None for any other."""
+    def _take_index(self, index: IndexBlock, offset: int) -> None:
+        """Let the volume that an index block belongs to know of it."""
         self.stats.index_blocks += 1
         if not index.before.size:  # the first of its file: the preamble stands before it
             self._try_preamble(offset - align(index.preamble_length), index.preamble_length, None)
         volume = self._volume_of(index.announcement, index.tag, index.preamble_length)
         if volume is None:
-            return None
+            return
         if not volume.is_believed:
             if self._waiting_blocks < WAITING_BLOCKS_MAX:
                 self._waiting_blocks += 1
                 volume.note(index.run, offset)
-            return None
-        if self._blocks >= BLOCKS_MAX:
+        elif self._blocks < BLOCKS_MAX:
+            self._blocks += 1
+            self.phases.add(offset % BLOCK_BYTES)
+            volume.note(index.run, offset)
+        else:
             self.stats.unlisted += 1
-            return None
-        self._blocks += 1
-        self.phases.add(offset % BLOCK_BYTES)
-        volume.note(index.run, offset)
-        return volume
 
     def _take_label(self, label: Label, offset: int) -> None:
         length = label.preamble_length
@@ -254,22 +215,12 @@ class Carving:
         if room <= 0:
             self.stats.unlisted += 1
             return None
-        if volume.is_believed:
-            self._believe(key, volume)
-        else:
-            self._waiting[key] = volume
+        (self._believed if volume.is_believed else self._waiting)[key] = volume
         return volume
 
     def _channel_of(self, frame: AnnouncementFrame) -> str:
         self._judgements += 1
         return self.judge.channel_of(frame) if self._judgements <= JUDGEMENTS_MAX else ""
-
-    def _believe(self, key: tuple[bytes, int], volume: CarvedVolume) -> None:
-        self._believed[key] = volume
-        try:
-            volume.announcement = parse_announcement(volume.frame)
-        except (RefusedError, MediaError):  # said again, and louder, by whoever verifies the volume
-            volume.announcement = None
 
     def _judge_again(self) -> None:
         """A root that was just found may vouch for announcements that stood before it."""
@@ -279,21 +230,12 @@ class Carving:
                 self._blocks += len(volume.runs)
                 self._waiting_blocks -= len(volume.runs)
                 self.phases |= {offset % BLOCK_BYTES for offset in volume.offsets}
-                self._believe(key, self._waiting.pop(key))
+                self._believed[key] = self._waiting.pop(key)
 
     def _preamble_of(self, volume: CarvedVolume) -> bytes | None:
         """The chain of the volume's channel and length; with none the stored roots count."""
         fits = (data for channel, data in self._preambles if channel == volume.channel)
         return next((data for data in fits if len(data) == volume.preamble_length), None)
-
-
-def _follows(following: IndexBlock, index: IndexBlock) -> bool:
-    return (following.tag, following.run, following.file_number, following.preamble_length) == (
-        index.tag,
-        index.run + 1,
-        index.file_number,
-        index.preamble_length,
-    )
 
 
 def _magic_offsets(view: memoryview, start: int) -> Iterator[int]:

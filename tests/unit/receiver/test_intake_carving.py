@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,22 @@ def test_clusters_need_not_begin_at_pages(
     assert carve_one(high, image).kind is OutcomeKind.RECEIVED
 
 
+def test_a_small_bundle_inside_of_a_run_of_a_deleted_large_one_is_found(
+    low: LowSide, high: HighSide, bundle: SignedBundle, tmp_path: Path
+) -> None:
+    blobs = [random.Random(1).randbytes(9_000_000)]
+    (old,) = written(low, low.bundle(blobs, sequence=2), tmp_path / "old")
+    files = written(low, bundle, tmp_path / "stick", file_bytes=16 << 20)
+    data = bytearray(old.read_bytes())
+    blocks = [at for at in range(0, len(data), PAGE) if data[at : at + 4] == b"TGI1"]
+    start = next(at for at, behind in pairwise(blocks) if behind - at > files[0].stat().st_size + 4 * PAGE) + 2 * PAGE
+    data[start : start + files[0].stat().st_size] = files[0].read_bytes()
+    image = tmp_path / "stick.dd"
+    image.write_bytes(data)
+    assert [outcome.sequence for outcome in carve(high, image).outcomes] == [1, 2]
+    assert high.holds(bundle, BLOBS)
+
+
 def test_several_bundles_lie_on_one_image(low: LowSide, high: HighSide, tmp_path: Path) -> None:
     made = [low.bundle([content(seed, 120_000)], sequence=seed) for seed in (1, 2, 3)]
     files = [path for bundle in made for path in written(low, bundle, tmp_path / bundle.bundle_id)]
@@ -153,6 +170,18 @@ def test_a_share_of_a_striped_set_is_carved_and_another_is_read_as_files(
     image = shuffled_image(tmp_path / "one.dd", volume_files(sticks[0]), cluster=8 * PAGE)
     assert carve_one(high, image).missing_volumes == (2, 3)
     assert high.receive_one(sticks[2]).kind is OutcomeKind.RECEIVED
+    assert high.holds(bundle, BLOBS)
+
+
+def test_images_of_two_sticks_of_a_striped_set_may_be_read_at_once(
+    low: LowSide, high: HighSide, bundle: SignedBundle, tmp_path: Path
+) -> None:
+    sticks = striped_set(low, bundle, tmp_path)[:2]
+    images = [
+        shuffled_image(tmp_path / f"{number}.dd", volume_files(stick), cluster=8 * PAGE, seed=number)
+        for number, stick in enumerate(sticks)
+    ]
+    assert carve_one(high, *images).kind is OutcomeKind.RECEIVED
     assert high.holds(bundle, BLOBS)
 
 
