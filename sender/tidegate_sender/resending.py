@@ -139,7 +139,8 @@ def pieces_announcement(whole: Announcement, bundle: BundleFile, item: ResendIte
     cover = [(COVER, 0, whole.parts[COVER].group_count)] if whole.parts[COVER].group_count else []
     head = [(HEAD, 0, whole.parts[HEAD].group_count)]
     content = [(CHUNKS, first, end) for first, end in ranges]
-    name = sha256(f"tidegate-pieces-v1\n{whole.bundle_id}\n{ranges}".encode()).hexdigest()[:16]
+    text = ",".join(f"{first}-{end}" for first, end in ranges)
+    name = sha256(f"tidegate-pieces-v1\n{whole.bundle_id}\n{text}".encode()).hexdigest()[:16]
     return replace(whole, set=name, spans=tuple(cover + head + content + head + cover), last=True)
 
 

@@ -199,3 +199,26 @@ def test_a_field_that_the_policy_keeps_to_itself_is_not_on_the_slip(world: World
     others = {name for name, (was, now) in values.items() if was != now}
     assert others == ({field, "code"} if field == "held" else {field})
     assert f"{field} NONE" in str(world.high.entries()[-1]["detail"])
+
+
+# --- what was cleaned up or denied --------------------------------------------------------------
+
+
+def test_a_number_that_was_decided_is_neither_held_nor_waited_for(world: World) -> None:
+    for sequence in (1, 2, 3):
+        world.take(world.bundle(sequence))
+    workspace = world.high.workspace()
+    with workspace.state.transaction() as tx:
+        set_bundle_state(tx, world.bundle(1).bundle_id, BundleState.CLEANED)
+        set_bundle_state(tx, world.bundle(2).bundle_id, BundleState.DENIED)
+    standing = world.standing()
+    assert (list(standing.held), list(standing.missing)) == ([3], [])
+
+
+def test_a_gap_below_what_was_cleaned_up_is_still_one(world: World) -> None:
+    for sequence in (1, 3):
+        world.take(world.bundle(sequence))
+    workspace = world.high.workspace()
+    with workspace.state.transaction() as tx:
+        set_bundle_state(tx, world.bundle(1).bundle_id, BundleState.CLEANED)
+    assert list(world.standing().missing) == [2]
