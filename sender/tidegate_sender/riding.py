@@ -17,6 +17,7 @@ from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.errors import FormatError
 from tidegate.files import host_error, write_durably
 from tidegate.ledger.log import Log
+from tidegate.ledger.merkle import TILE_WIDTH
 from tidegate.ledger.proofs import consistency_path, read_range
 from tidegate.ledger.riding import (
     COSIGNATURES_MAX,
@@ -28,6 +29,7 @@ from tidegate.ledger.riding import (
     build_entries,
     build_proofs,
 )
+from tidegate.ledger.tiles import LENGTH_BYTES
 from tidegate.lookup import bundle_path
 from tidegate.state.bundles import BundleRow, get_bundle, list_bundles, set_bundle_state
 from tidegate.units import KIB
@@ -45,6 +47,8 @@ SIZES_MAX = 4
 EARLIER_BUNDLES = 16
 BUDGET_LEAST = 24 * KIB
 BUDGET_SHARE = 100
+#: entries get about seven times smaller; more than this is not looked at
+RATIO_MOST = 12
 COVER_ENDING = ".cover"
 
 
@@ -105,14 +109,7 @@ def sizes_of(row: BundleRow) -> tuple[int, ...]:
 def _entries(log: Log, checkpoint: "Checkpoint", since: int, budget: int, signer: "Signer") -> bytes:
     """The piece with the newest entries, from `since` on where all of them fit."""
     size = checkpoint.size
-    first = min(max(since, size - ENTRIES_MAX, 0), size - 1)
-    entries = [data for _, data in log.raw_entries(size, start=first)]
-    room = RAW_MAX
-    for kept, data in enumerate(reversed(entries)):
-        room -= 2 + len(data)
-        if room < 0:
-            entries = entries[len(entries) - kept :]
-            break
+    entries = _newest(log, size, min(since, size - 1), min(RAW_MAX, budget * RATIO_MOST))
     while True:
         first = size - len(entries)
         nodes = read_range(first, log.node_reader(size)).nodes
@@ -120,6 +117,20 @@ def _entries(log: Log, checkpoint: "Checkpoint", since: int, budget: int, signer
         if len(piece) <= budget or len(entries) == 1:
             return piece
         entries = entries[-max(1, len(entries) * budget * 9 // (len(piece) * 10)) :]
+
+
+def _newest(log: Log, size: int, since: int, room: int) -> list[bytes]:
+    """The entries from `since` on, or as many of the last ones as fit into `room` bytes, and at least one."""
+    taken: list[bytes] = []
+    for number in reversed(range(since // TILE_WIDTH, -(-size // TILE_WIDTH))):
+        start = number * TILE_WIDTH
+        found = log.read_bundle(number, min(TILE_WIDTH, size - start), size)
+        for data in reversed(found[max(0, since - start) :]):
+            room -= LENGTH_BYTES + len(data)
+            if taken and (room < 0 or len(taken) == ENTRIES_MAX):
+                return taken[::-1]
+            taken.append(data)
+    return taken[::-1]
 
 
 def _proofs(log: Log, checkpoint: "Checkpoint", sizes: Iterable[int]) -> tuple[Proof, ...]:
