@@ -23,7 +23,10 @@ INTERRUPTED = 130
 
 #: in the order of the work; the role's own come first in --help
 SECTIONS = (
-    ("low side", ("draft", "lock", "plan", "pack", "reproduce", "diff", "send", "resend", "discard", "withdraw")),
+    (
+        "low side",
+        ("draft", "lock", "plan", "pack", "reproduce", "diff", "send", "outbox", "resend", "discard", "withdraw"),
+    ),
     ("high side", ("receive", "watch", "inbox", "admit", "load", "check", "serve", "baseline", "clock")),
     ("both sides", ("status", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
     ("upkeep", ("find", "media", "cleanup", "restore")),

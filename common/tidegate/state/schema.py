@@ -113,7 +113,7 @@ _VERSION_3 = (
         state     TEXT NOT NULL,
         priority  INTEGER NOT NULL,
         place     INTEGER NOT NULL,
-        ranges    TEXT NOT NULL,
+        pieces    TEXT NOT NULL,
         passes    INTEGER NOT NULL,
         queued    INTEGER NOT NULL,
         sent      INTEGER,

@@ -37,8 +37,8 @@ class Priority(IntEnum):
 class Sending:
     """One bundle on one link. Times are seconds since 1970.
 
-    `ranges` are the groups of the chunks that are wanted, none for all; `passes` counts whole sendings, which tells the
-    next one with which symbols to begin.
+    `pieces` are ranges [from, to) of the bundle's chunks that are wanted, none for all. `passes` counts whole sendings,
+    which tells the next one with which symbols to begin.
     """
 
     bundle_id: str
@@ -46,7 +46,7 @@ class Sending:
     state: SendingState = SendingState.WAITING
     priority: Priority = Priority.NORMAL
     place: int = 0
-    ranges: tuple[tuple[int, int], ...] = ()
+    pieces: tuple[tuple[int, int], ...] = ()
     passes: int = 0
     queued: int = 0
     sent: int | None = None
@@ -54,7 +54,7 @@ class Sending:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-_COLUMNS = "bundle_id, link, state, priority, place, ranges, passes, queued, sent, last, detail"
+_COLUMNS = "bundle_id, link, state, priority, place, pieces, passes, queued, sent, last, detail"
 
 
 def put_sending(tx: Transaction, sending: Sending) -> None:
@@ -67,7 +67,7 @@ def put_sending(tx: Transaction, sending: Sending) -> None:
             sending.state,
             int(sending.priority),
             sending.place,
-            json.dumps(sending.ranges),
+            json.dumps(sending.pieces),
             sending.passes,
             sending.queued or clock.now(),
             sending.sent,
@@ -91,6 +91,22 @@ def list_sendings(
     return tuple(row for row in rows if not wanted or row.state in wanted)
 
 
+def next_waiting(tx: Transaction, link: str) -> Sending | None:
+    """What goes first of that which waits for a link."""
+    rows = _select(tx, "WHERE link = ? AND state = ?", (link, SendingState.WAITING), limit=1)
+    return rows[0] if rows else None
+
+
+def highest_sequence(tx: Transaction, link: str, channel_id: str) -> int:
+    """The highest number of a channel that went over a link whole; 0 for none."""
+    ((highest,),) = tx.execute(
+        "SELECT max(bundles.sequence) FROM sendings JOIN bundles USING (bundle_id)"
+        " WHERE link = ? AND sent IS NOT NULL AND channel_id = ?",
+        (link, channel_id),
+    )
+    return highest or 0
+
+
 def next_place(tx: Transaction) -> int:
     """A place behind all others."""
     ((highest,),) = tx.execute("SELECT max(place) FROM sendings")
@@ -109,13 +125,14 @@ def links_of(tx: Transaction, bundle_id: str) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def _select(tx: Transaction, where: str, values: tuple[str | None, ...]) -> tuple[Sending, ...]:
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM sendings {where} ORDER BY priority, place, bundle_id", values)
+def _select(tx: Transaction, where: str, values: tuple[str | None, ...], *, limit: int = -1) -> tuple[Sending, ...]:
+    order = "ORDER BY priority, place, bundle_id"
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM sendings {where} {order} LIMIT {limit}", values)
     return tuple(_from_columns(row) for row in rows)
 
 
 def _from_columns(columns: tuple[Any, ...]) -> Sending:
-    bundle_id, link, state, priority, place, ranges, passes, queued, sent, last, detail = columns
+    bundle_id, link, state, priority, place, pieces, passes, queued, sent, last, detail = columns
     try:
         return Sending(
             bundle_id,
@@ -123,7 +140,7 @@ def _from_columns(columns: tuple[Any, ...]) -> Sending:
             SendingState(state),
             Priority(priority),
             place,
-            tuple((int(first), int(end)) for first, end in json.loads(ranges)),
+            tuple((int(first), int(end)) for first, end in json.loads(pieces)),
             passes,
             queued,
             sent,

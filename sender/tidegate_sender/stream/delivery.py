@@ -7,7 +7,7 @@ groups that are left, of the same code. That something arrived is never said: a 
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tidegate import clock
-from tidegate.bundle.container import BundleFile
+from tidegate.bundle.container import CHUNKS, BundleFile
 from tidegate.carrier.stream.parts import Parts, plan_stream_parts
 from tidegate.carrier.stream.session import (
     Span,
@@ -28,9 +28,11 @@ from tidegate.carrier.stream.session import (
 from tidegate.errors import BundleUnknownError, TidegateError, UsageError
 from tidegate.ledger.entries import Entry, Event, Outcome, Target, entry
 from tidegate.lookup import FoundBundle
+from tidegate.pieces import ChunkRange
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.state.sendings import Priority, Sending, SendingState, get_sending, next_place, put_sending
 from tidegate_sender.delivery import preamble_of
+from tidegate_sender.resend_plan import groups_of
 from tidegate_sender.riding import make_cover, open_carried
 from tidegate_sender.slip_reading import was_sent
 from tidegate_sender.stream.link import Link
@@ -39,6 +41,7 @@ from tidegate_sender.stream.session import Bearing, LinkPatience, SessionSender,
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest
+    from tidegate.trust.keys import Signer
     from tidegate.workspace import Workspace
 
 DEFAULT_BURST_SECONDS = 0.005
@@ -84,7 +87,7 @@ class Sent:
 
 
 class BundleSending:
-    """One sending of a bundle, or of some of its groups, over an open link. Use as a context manager.
+    """One sending of a bundle, or of the groups with some of its `pieces`, over an open link. Use as a context manager.
 
     `steps` does the work; leaving before its end keeps the cursor, so that the next sending goes on there.
     """
@@ -97,17 +100,19 @@ class BundleSending:
         bucket: TokenBucket,
         options: StreamOptions,
         *,
-        ranges: tuple[tuple[int, int], ...] = (),
+        pieces: tuple[tuple[int, int], ...] = (),
         is_repeat: bool = False,
         patience: LinkPatience | None = None,
+        signer: "Signer | None" = None,
     ) -> None:
         if found.row is None:
             raise BundleUnknownError(f"bundle {found.bundle_id[:16]}: this root did not pack it")
         self.workspace, self.row, self.link = workspace, found.row, link
         self.is_repeat = is_repeat
         self._bucket, self._options, self._patience = bucket, options, patience
+        self._signer = signer
         self._found = found
-        self._ranges = ranges
+        self._pieces = pieces
         self._stack = contextlib.ExitStack()
         self._sent_bytes = 0
         self._cursor = Cursor.of(workspace, found.bundle_id, str(link.address))
@@ -132,10 +137,10 @@ class BundleSending:
     def name(self) -> str:
         return self.row.name
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Generator[Step, None, None]:
         """Send; yields after each group. Raises LinkError and its kin; the ledger has the outcome in any case."""
         parts = self._options.plan(self._bundle.part_lengths, self.link.symbol_bytes)
-        spans = resend_spans(parts, self._ranges) if self._ranges else full_spans(parts)
+        spans = self._spans(parts)
         resumed = self._cursor.resume(parts, spans)
         passes = self._begin()
         sender = self._sender(parts, remaining_spans(spans, resumed) or spans, passes)
@@ -149,13 +154,21 @@ class BundleSending:
             raise
         self._finish(resumed, len(sender.groups), passes)
 
+    def _spans(self, parts: Parts) -> tuple[Span, ...]:
+        if not self._pieces:
+            return full_spans(parts)
+        wanted = [ChunkRange(first, end) for first, end in self._pieces]
+        return resend_spans(parts, groups_of(self._bundle.tables().chunks, wanted, parts[CHUNKS]))
+
     def _sender(self, parts: Parts, spans: tuple[Span, ...], passes: int) -> SessionSender:
         manifest = self._manifest
         facts = StreamFacts(
             self.row.channel_id, manifest.epoch, self.row.sequence, self.row.bundle_id, self._bundle.manifest_length
         )
         announcement = plan_session(facts, parts, spans)
-        session = sign_session(announcement, self.workspace.signer("carrier"), preamble_of(self.workspace))
+        session = sign_session(
+            announcement, self._signer or self.workspace.signer("carrier"), preamble_of(self.workspace)
+        )
         options = self._options
         # A repeat comes again in any case: only a first sending has to bear the burst by itself.
         burst = 0 if self.is_repeat else options.burst_bytes
@@ -190,16 +203,16 @@ class BundleSending:
                     sending,
                     state=state,
                     priority=sending.priority if self.is_repeat else Priority.NORMAL,
-                    ranges=sending.ranges if self.is_repeat else (),
+                    pieces=sending.pieces if self.is_repeat else (),
                     passes=passes + 1,
-                    sent=sending.sent or (None if self._ranges else now),
+                    sent=sending.sent or (None if self._pieces else now),
                     last=now,
                 ),
             )
             if not self.is_repeat:
                 tx.queue(self._entry(Outcome.DONE, stored=self._sent_bytes, counts={"groups": groups}))
                 current = get_bundle(tx, self.row.bundle_id)
-                if current is not None and current.state is BundleState.PACKED and not self._ranges:
+                if current is not None and current.state is BundleState.PACKED and not self._pieces:
                     set_bundle_state(tx, self.row.bundle_id, BundleState.SENT)
         self._cursor.clear()
         if not self.is_repeat:

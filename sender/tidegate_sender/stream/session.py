@@ -70,8 +70,15 @@ class Bearing:
 class LinkPatience:
     """What is done while a link is down: wait, at most `seconds`; None for as long as it takes, 0 not at all."""
 
-    def __init__(self, seconds: float | None = 0, *, tell: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(
+        self,
+        seconds: float | None = 0,
+        *,
+        tell: Callable[[str], None] = lambda _text: None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._seconds = seconds
+        self._is_over = is_over
         self._tell = tell
         self._since: float | None = None
 
@@ -82,7 +89,7 @@ class LinkPatience:
             self._since = now
             if self._seconds != 0:
                 self._tell(f"{error.message}; waiting for it")
-        if self._seconds is not None and now - self._since >= self._seconds:
+        if self._is_over() or (self._seconds is not None and now - self._since >= self._seconds):
             raise error
         time.sleep(LINK_WAIT_STEP_SECONDS)
 
