@@ -5,7 +5,6 @@ it sets count, as if it had just come; or denies it: its content is removed, its
 the key of whoever decided. A fork that was looked into is settled by the same decision.
 """
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from tidegate.state.meta import set_floor
 from tidegate.trust.payload import RoleName
 from tidegate_receiver.numbering import void_detail
 from tidegate_receiver.promotion_plan import check_standing, find_row
-from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.records import names_set_by_newer, note_taken, read_history
 from tidegate_receiver.trusted_time import read_floor
 from tidegate_receiver.verification import judge_manifest
@@ -95,7 +94,7 @@ def deny(workspace: "Workspace", bundle: str, signer: "Signer", reason: str, *, 
                 set_bundle_state(tx, row.bundle_id, BundleState.DENIED, detail={"denied": reason})
                 tx.queue(_entry(row, None, signer, holder, reason, Event.DENY, str(row.detail.get("waits_for", ""))))
             folder = workspace.folder("quarantine") / row.bundle_id
-            shutil.rmtree(folder / "blobs", ignore_errors=True)
+            empty_quarantine(folder)
     return Decision(row, is_new=True, holder=holder, waits_for=str(row.detail.get("waits_for", "")))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = (BundleState.RECEIVING, BundleState.INCOMPLETE)
-_WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.DENIED, BundleState.CLEANED)
+_WHOLE = (BundleState.QUARANTINED, BundleState.WAITING, BundleState.LOADED, BundleState.DENIED, BundleState.CLEANED)
 #: what the row of a bundle says of content that is kept in the spool
 _SPOOL_FACTS = ("sets", "missing_sticks", "missing_pieces")
 

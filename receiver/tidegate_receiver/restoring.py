@@ -51,11 +51,16 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
         facts[bundle_id] = {"epoch": 1, "loads": [], **fields, "fate": fate}
         return
     known = facts.get(bundle_id)
+    if known is None and event == Event.FORK and isinstance(fields.get("sequence"), int):
+        places = [str(target["place"]) for target in fields.get("targets") or ()]
+        kept = {"reason": "fork", "error": item.text("detail"), **({"evidence": places} if places else {})}
+        facts[bundle_id] = {"epoch": 1, "loads": [], **fields, "fate": BundleState.REFUSED, "kept": kept}
+        return
     if known is None:
         return
     if event == Event.AHEAD:
-        known["fate"] = BundleState.WAITING
-    elif event == Event.APPROVE:
+        known["fate"], known["kept"] = BundleState.WAITING, {"waits_for": item.text("detail")}
+    elif event == Event.APPROVE and known["fate"] is BundleState.WAITING:
         known["fate"] = BundleState.QUARANTINED
     elif event == Event.DENY:
         known["fate"] = BundleState.DENIED
@@ -76,7 +81,12 @@ def _row(workspace: "Workspace", bundle_id: str, known: dict[str, Any]) -> Bundl
         size=0,
         content_size=int(known.get("size") or 0),
         path=str(PurePosixPath("quarantine") / bundle_id),
-        detail={"epoch": known["epoch"], "channel_name": known.get("channel_name", ""), "restored": True},
+        detail={
+            "epoch": known["epoch"],
+            "channel_name": known.get("channel_name", ""),
+            "restored": True,
+            **known.get("kept", {}),
+        },
     )
     with contextlib.suppress(TidegateError, OSError):
         manifest = QuarantinedBundle(workspace.root / "quarantine" / bundle_id).manifest()
