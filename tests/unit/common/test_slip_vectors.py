@@ -11,6 +11,7 @@ import pytest
 import tidegate.errors
 from tidegate.ledger.checkpoint import NoteKey, open_checkpoint, parse_vkey
 from tidegate.slip.code import make_code, parse_code
+from tidegate.slip.proof import split_proof
 from tidegate.slip.receipt import receipt_of
 from tidegate.slip.site_key import build_site_key, parse_site_key
 from tidegate.slip.slip import SLIP_MAX_BYTES, parse_slip, signed_text, verify_slip
@@ -78,6 +79,20 @@ def test_a_site_key_ends_as_the_vector_says(case: dict[str, str]) -> None:
         parse_site_key(case["text"])
 
 
+@cases("proofs")
+def test_a_proof_ends_as_the_vector_says(case: dict[str, Any]) -> None:
+    if case["result"] == "SlipMistypedError":
+        with pytest.raises(tidegate.errors.SlipMistypedError):
+            split_proof(f"SLIP/{case['text']}")
+        return
+    slip, proof = split_proof(f"SLIP/{case['text']}")
+    assert slip == "SLIP"
+    assert proof is not None
+    assert proof.leads_to(case["size"], bytes.fromhex(case["root"])) is (case["result"] == "accept")
+    if case["result"] == "accept":
+        assert proof.size == case["from"]
+
+
 def test_the_example_of_the_document_is_the_vector() -> None:
     (example,) = [case for case in json.loads((VECTORS / "slips.json").read_text()) if case["name"] == "ok_example"]
     text = DOCUMENT.read_text(encoding="utf-8")
@@ -91,6 +106,6 @@ def test_the_example_of_the_document_is_the_vector() -> None:
 def test_every_rule_of_the_format_that_can_break_has_a_vector() -> None:
     names = [case["name"] for file in VECTORS.glob("*.json") for case in json.loads(file.read_text())]
     rules = {int(name[1:3]) for name in names if re.match(r"s\d\d_", name)}
-    assert rules == set(range(1, 9))
+    assert rules == {*range(1, 9), 15}
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert {int(number) for number in re.findall(r"S-(\d+)", text)} == set(range(1, 15))
+    assert {int(number) for number in re.findall(r"S-(\d+)", text)} == set(range(1, 16))

@@ -168,8 +168,57 @@ def site_keys() -> list[dict[str, object]]:
     ]
 
 
+def tree(leaves: list[bytes]) -> bytes:
+    """RFC 6962, 2.1."""
+    if len(leaves) == 1:
+        return sha256(b"\0" + leaves[0]).digest()
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return sha256(b"\1" + tree(leaves[:half]) + tree(leaves[half:])).digest()
+
+
+def subproof(old: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
+    """RFC 6962, 2.1.2."""
+    if old == len(leaves):
+        return [] if whole else [tree(leaves)]
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    if old <= half:
+        return [*subproof(old, leaves[:half], whole=whole), tree(leaves[half:])]
+    return [*subproof(old - half, leaves[half:], whole=False), tree(leaves[:half])]
+
+
+def proofs() -> list[dict[str, object]]:
+    """A log of the entries "0", "1", …; from 5 of them to 9, and what is wrong with it."""
+
+    def proof(old: int, size: int) -> list[str]:
+        leaves = [str(number).encode() for number in range(size)]
+        bare = [f"PROOF {old} {letters(tree(leaves[:old]))}"]
+        bare += [f"NODE {letters(node)}" for node in subproof(old, leaves, whole=True)]
+        return [f"{line} {check(line)}" for line in bare]
+
+    root = tree([str(number).encode() for number in range(9)]).hex()
+    facts = {"size": 9, "root": root}
+    good = proof(5, 9)
+    zero = f"PROOF 0 {letters(bytes(32))}"
+    return [
+        {"name": "ok_example", "text": "/".join(good), "result": "accept", "from": 5, **facts},
+        {"name": "ok_small_and_lines", "text": "\n".join(good).lower(), "result": "accept", "from": 5, **facts},
+        {"name": "ok_power_of_two", "text": "/".join(proof(8, 9)), "result": "accept", "from": 8, **facts},
+        {"name": "s15_leads_elsewhere", "text": "/".join(proof(5, 8)), "result": "elsewhere", **facts},
+        {"name": "s15_node_missing", "text": "/".join(good[:-1]), "result": "elsewhere", **facts},
+        {"name": "s15_size_changed", "text": "/".join(good).replace("PROOF 5", "PROOF 6"),
+         "result": "SlipMistypedError", **facts},
+        {"name": "s15_other_word", "text": "/".join(good).replace("NODE", "NOTE"),
+         "result": "SlipMistypedError", **facts},
+        {"name": "s15_size_zero", "text": f"{zero} {check(zero)}", "result": "SlipMistypedError", **facts},
+        {"name": "s15_too_many_nodes", "text": "/".join([good[0], *[good[1]] * 65]),
+         "result": "SlipMistypedError", **facts},
+    ]  # fmt: skip
+
+
 def main() -> None:
-    for name, cases in (("slips", slips()), ("codes", codes()), ("receipts", receipts()), ("site-keys", site_keys())):
+    made = (("slips", slips()), ("codes", codes()), ("receipts", receipts()), ("site-keys", site_keys()),
+            ("proofs", proofs()))  # fmt: skip
+    for name, cases in made:
         (HERE / f"{name}.json").write_text(json.dumps(cases, indent=1) + "\n", encoding="utf-8")
 
 
