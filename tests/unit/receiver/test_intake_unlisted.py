@@ -1,15 +1,18 @@
 """Records whose index blocks are all gone, and symbols that lie: located within a budget, or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import blake3
 import numpy as np
 import pytest
 from carved_images import PAGE, volume_files, whole_image
 from receiver_world import HighSide, LowSide, records
 
 from tidegate.carrier.announcement import parse_announcement
+from tidegate.carrier.blocks import build_index, parse_index
 from tidegate.carrier.medium import find_volumes
-from tidegate.carrier.volume import VolumeLayout
+from tidegate.carrier.volume import Run, VolumeLayout
 from tidegate_receiver import reassembly
 from tidegate_receiver.intake import ReceiveOptions, receive_media
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
@@ -108,3 +111,64 @@ def spoil(stick: Path, count: int) -> None:
         with record.file.open("r+b") as file:
             file.seek(record.offset)
             file.write(np.random.default_rng(record.symbol).bytes(record.size))
+
+
+# --- symbols that lie -------------------------------------------------------------------------
+
+
+def make_lies(stick: Path, count: int) -> None:
+    """Other bytes in so many records of the first block of the chunks, and index blocks that vouch for them."""
+    (volume,) = find_volumes(stick).volumes
+    announcement = parse_announcement(volume.frame)
+    layout = VolumeLayout(announcement, volume.preamble_length)
+    left = count
+    for section in range(layout.section_count):
+        for run in layout.section_runs(section):
+            if run.part == 2:
+                order = run.order(announcement.geometry(2)).tolist()
+                chosen = [at for at, (position, _) in enumerate(order) if position == 0][:left]
+                left -= len(chosen)
+                lie_in_run(volume.files[run.file_number].path, run, chosen)
+
+
+def lie_in_run(path: Path, run: Run, chosen: list[int]) -> None:
+    data = bytearray(path.read_bytes())
+    digests = {}
+    for at in chosen:
+        start = run.records_offset + at * run.symbol_size
+        data[start : start + run.symbol_size] = record = np.random.default_rng(at).bytes(run.symbol_size)
+        digests[at] = int.from_bytes(blake3.blake3(record).digest(8), "little")
+    for place, side in ((run.offset, "after"), (run.end, "before")):
+        index = parse_index(bytes(data[place : place + PAGE]))
+        entries = getattr(index, side).copy()
+        for at, digest in digests.items():
+            entries["digest"][at] = digest
+        data[place : place + PAGE] = build_index(replace(index, **{side: entries}))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["files", "carved"])
+def test_a_few_symbols_that_lie_are_located_and_repaired(how: str, high: HighSide, stick: Path) -> None:
+    make_lies(stick, 4)
+    assert receive(high, stick, how).kind is OutcomeKind.RECEIVED
+    assert {"receive", "quarantine"} <= set(high.events())
+
+
+@pytest.mark.parametrize("how", ["files", "carved"])
+def test_more_lies_than_can_be_located_are_tampering(how: str, high: HighSide, stick: Path) -> None:
+    make_lies(stick, 60)
+    outcome = receive(high, stick, how)
+    assert outcome.kind is OutcomeKind.REFUSED
+    assert high.events() == ["verify-failed/tampered"]
+
+
+def test_beyond_the_time_that_a_bundle_has_lies_are_tampering(
+    high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reassembly, "LocationBudget", lambda: reassembly_budget(0.0))
+    make_lies(stick, 2)
+    outcome = receive(high, stick, "files")
+    assert outcome.kind is OutcomeKind.REFUSED
+    assert high.events() == ["verify-failed/tampered"]
+    monkeypatch.undo()
+    assert receive(high, stick, "files").kind is OutcomeKind.RECEIVED
