@@ -47,7 +47,7 @@ from tidegate_sender.packing_records import (
     void_detail,
 )
 from tidegate_sender.packing_removed import removed_names
-from tidegate_sender.riding import SIZES_KEY, ledger_pieces
+from tidegate_sender.riding import COVER_ENDING, SIZES_KEY, ledger_pieces
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
@@ -297,6 +297,7 @@ class _Packing:
             facts = {"receipt": self.receipt(bundle_id, tables), "untold": list(untold), SIZES_KEY: shown}
             row = replace(row, detail={**row.detail, **facts})
             final = self.workspace.root / path
+            final.with_suffix(COVER_ENDING).unlink(missing_ok=True)  # of a copy that was never written
             publish_bundle(writer.path, final)
             record_pack(self.workspace, self.place, manifest, row, signers)
         except BaseException:

@@ -187,3 +187,28 @@ def test_a_withdrawn_bundle_is_told_with_the_next_one_and_leaves_no_gap(paired: 
 def remark(sides: Sides, sequence: int) -> str:
     rows = {row["sequence"]: row for row in sides.high.good("ledger", "transfers", "--json").objects}
     return str(rows[sequence]["remark"])
+
+
+def test_every_copy_and_every_stick_of_a_set_has_the_cover_of_the_first_writing(paired: Sides) -> None:
+    from tidegate.carrier.announcement import parse_announcement
+    from tidegate.carrier.medium import find_volumes
+    from tidegate.carrier.parts import read_part
+    from tidegate.carrier.reader import VolumeReader
+
+    bundle = paired.pack(size=400_000, seed=1)
+    sticks = [paired.folder / f"copy-{number}" for number in range(3)]
+    for stick in sticks:
+        stick.mkdir()
+        paired.send(bundle, stick)
+    covers = set()
+    for stick in sticks:
+        (found,) = find_volumes(stick).volumes
+        reader = VolumeReader(found, parse_announcement(found.frame))
+        covers.add(read_part(reader, 0, 1 << 20))
+    assert len(covers) == 1
+    (kept,) = (paired.low.root / "spool").glob("*.cover")
+    assert covers == {kept.read_bytes()}
+    assert "already" in paired.low.good("send", bundle, sticks[0]).out
+    paired.low.good("discard", bundle)
+    paired.pack(size=2000, seed=2)
+    assert not kept.exists()
