@@ -132,11 +132,12 @@ def main() -> None:
     profile = cProfile.Profile() if options.profile else None
     with tempfile.TemporaryDirectory(prefix="tidegate-requires-") as folder:
         times = measure(Path(folder), options.count, profile)
+    print("| step | seconds | at work |\n| --- | --- | --- |")
     for name, (seconds, worked) in times.items():
-        print(f"{name:28} {seconds:7.2f} s, {worked:.2f} s of them at work")
+        print(f"| {name} | {seconds:.2f} | {worked:.2f} |")
     total, worked = (sum(column) for column in zip(*times.values(), strict=True))
     verdict = "within" if total <= LIMIT_SECONDS else "above"
-    print(f"{options.count} blobs: {total:.2f} s, {verdict} {LIMIT_SECONDS:g} s; {worked:.2f} s at work")
+    print(f"\n{options.count} blobs: {total:.2f} s, {verdict} {LIMIT_SECONDS:g} s; {worked:.2f} s at work")
     if profile is not None:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(25)
 

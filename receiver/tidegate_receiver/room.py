@@ -33,5 +33,5 @@ def check_quota(quota_bytes: int, taken_bytes: int, needed_bytes: int, what: str
         raise DiskFullError(
             f"{what}: {format_bytes(needed_bytes)} more would pass the quota: {format_bytes(taken_bytes)} of"
             f" {format_bytes(quota_bytes)} are taken by quarantine and spool",
-            hint="load or remove what is in quarantine, or raise the setting quota_bytes",
+            hint='load or deny what is in quarantine, "tidegate cleanup" says what may go, or raise quota_bytes',
         )

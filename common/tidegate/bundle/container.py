@@ -149,7 +149,7 @@ class BundleWriter:
         if self.max_bytes is not None and self.chunks_length + len(stored) > self.max_bytes:
             raise DiskFullError(
                 f"{self.path.parent}: the quota leaves {self.max_bytes} bytes, and the bundle is larger",
-                hint="remove bundles that were confirmed, or raise quota_bytes",
+                hint='"tidegate cleanup --remove" removes bundles that were confirmed; or raise quota_bytes',
             )
         self._write(HEADER_BYTES + self.chunks_length, stored)
         self.chunks_length += len(stored)
