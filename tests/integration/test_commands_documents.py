@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tidegate import cli
-from tidegate.config import ChannelSettings, Settings
+from tidegate.config import ChannelSettings, RegistrySettings, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMANDS = PROJECT / "docs" / "operating" / "commands.md"
@@ -73,7 +73,8 @@ def test_every_option_says_what_it_is_for() -> None:
 
 def test_the_document_has_a_row_for_each_setting() -> None:
     text = SETTINGS.read_text()
-    names = {item.name for item in (*fields(Settings), *fields(ChannelSettings))} - {"origins", "channels"}
+    kinds = (Settings, ChannelSettings, RegistrySettings)
+    names = {item.name for kind in kinds for item in fields(kind)} - {"origins", "channels", "registries"}
     assert {name for name in names if f"| `{name}` |" not in text} == set()
 
 
