@@ -29,6 +29,9 @@ class ArrivingSource(SymbolSource, Protocol):
     def arrivals(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
         """Each of `groups` that comes, bound and filled, in memory that is good until the next one is asked for."""
 
+    def kept_of(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
+        """What is kept of `groups` by now, in rising order, in memory that is good until the next one is asked for."""
+
     def keep(self, group: int, buffer: GroupBuffer, symbols: NDArray[np.bool_]) -> None:
         """Keep those `symbols` of the bound group that are present; a mask like `present`."""
 
@@ -69,6 +72,9 @@ class ArrivingFilling(Filling):
             if self.report_progress is not None:
                 self.report_progress(self.pipeline.stored_bytes, total, "receiving")
         self._settle_edge()
+        for buffer in source.kept_of([group for group in groups if self.reassembly.needs(self.geometry, group)]):
+            self.buffer, self.mended = buffer, self.codec.mend(buffer)
+            self._take_group(buffer.group)  # pieces that came out of order, or of which the middle was missing
         if self.wrong:
             raise self.wrong[0]
 

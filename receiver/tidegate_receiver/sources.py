@@ -120,33 +120,33 @@ class WireCodeSource(CodeSource):
         self.wire = reader
 
     def arrivals(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
-        """Those of `groups` that are kept whole; what comes, with what was kept of it; then the rest of what was."""
+        """Those of `groups` that are kept whole, then what comes, with what was kept of it."""
         left = set(groups)
-        kept = [group for group in self.store.groups() if group in left] if self.store is not None else []
-        yield from self._kept(kept, left, only_whole=True)
+        for buffer in self.kept_of(groups):
+            if is_mendable(buffer):
+                left.discard(buffer.group)
+                yield buffer
         for buffer in self.wire.arrivals(left):
             if self.store is not None and not is_mendable(buffer):
                 self.store.read_group(buffer.group, buffer)
-            left.discard(buffer.group)
             yield buffer
-        yield from self._kept([group for group in kept if group in left], left, only_whole=False)
+
+    def kept_of(self, groups: Collection[int]) -> Iterator[GroupBuffer]:
+        """What is kept of `groups`, in memory of its own: what came before must not wait for what comes now."""
+        wanted = set(groups)
+        kept = [group for group in self.store.groups() if group in wanted] if self.store is not None else []
+        if not kept or self.store is None:
+            return
+        buffer = GroupBuffer(self.announcement.geometry(CHUNKS))
+        for group in kept:
+            buffer.bind(group)
+            self.store.read_group(group, buffer)
+            yield buffer
 
     def keep_rows(self, rows: SymbolRows) -> None:
         """Keep symbols that were cut out of a group."""
         if self.store is not None:
             self.store.keep_rows(rows)
-
-    def _kept(self, groups: list[int], left: set[int], *, only_whole: bool) -> Iterator[GroupBuffer]:
-        """Groups from the disk, in memory of their own: what came late must not wait for what comes now."""
-        if not groups or self.store is None:
-            return
-        buffer = GroupBuffer(self.announcement.geometry(CHUNKS))
-        for group in groups:
-            buffer.bind(group)
-            self.store.read_group(group, buffer)
-            if is_mendable(buffer) or not only_whole:
-                left.discard(group)
-                yield buffer
 
 
 def _read_from(readers: list[CopySource], buffer: GroupBuffer, *, at_once: bool, **which: bool) -> None:

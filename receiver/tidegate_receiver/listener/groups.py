@@ -24,7 +24,9 @@ class BufferPool:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0  # in use and free ones
         self._free: list[GroupBuffer] = []
+        self._lent: set[int] = set()
         self._lock = threading.Lock()
+        self._released = threading.Condition(self._lock)
 
     def acquire(self, geometry: PartGeometry) -> GroupBuffer | None:
         """A buffer for groups of `geometry`, or None where all memory is in use."""
@@ -41,9 +43,21 @@ class BufferPool:
             self.used_bytes += needed
         return GroupBuffer(geometry)
 
+    def lend(self, buffer: GroupBuffer) -> None:
+        """`buffer` goes to the intake, which will release it in its own time."""
+        with self._lock:
+            self._lent.add(id(buffer))
+
     def release(self, buffer: GroupBuffer) -> None:
         with self._lock:
+            self._lent.discard(id(buffer))
             self._free.append(buffer)
+            self._released.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the intake releases a buffer; False where it has none, or needs longer."""
+        with self._lock:
+            return bool(self._lent) and self._released.wait(seconds)
 
 
 class ArrivingGroup:
@@ -58,8 +72,6 @@ class ArrivingGroup:
         self.first_block = geometry.group_blocks(group)[0]
         self.counts: Numbers = np.array(buffer.source_counts, np.int64)
         self._rows: NDArray[np.uint8] = buffer.rows
-        self._is_source = np.arange(buffer.present.shape[1]) < self.counts[:, None]
-        self._source_total = int(self.counts.sum())
         self.record_total = geometry.group_record_count(group)
 
     def take(self, ring: RingView, batch: Batch, which: Numbers, blocks: Numbers, symbols: Numbers) -> int:
@@ -127,8 +139,13 @@ class ArrivingGroup:
                 self._rows[targets[part]] = view[0, places[part]]
 
     @property
-    def has_all_sources(self) -> bool:
-        return int(np.count_nonzero(self.buffer.present & self._is_source)) == self._source_total
+    def symbol_count(self) -> int:
+        return int(np.count_nonzero(self.buffer.present))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every symbol is there, repairs too."""
+        return self.symbol_count == self.record_total
 
     @property
     def is_mendable(self) -> bool:

@@ -1,8 +1,9 @@
 """One session as it comes in: which datagrams are its, where they go, and when a group is done with.
 
-A group of the chunks is handed on when its sources are all there; or when it can be mended and a later one has begun;
-or when two later ones have; or when the session is over. Groups of cover and head wait for their second coming, at the
-end of the session. What was handed on is not taken again. No socket, file or key is used here.
+A group of the chunks is handed on when all its symbols are there; or when it can be mended and a later one has begun;
+or when two later ones have; or when the session is over. It waits for its repairs also where nothing is missing: they tell
+symbols that lie. Groups of cover and head wait for their second coming, at the end of the session. What was handed on
+is not taken again. No socket, file or key is used here.
 """
 
 import time
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import CHUNKS, PART_NAMES
 from tidegate.carrier.stream.header import serial_after, tag_number
+from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import LimitError
 from tidegate.units import format_bytes
@@ -25,6 +27,8 @@ from tidegate_receiver.verification import VerifiedAnnouncement
 IDLE_SECONDS = 30.0
 #: after the sender's last word, for datagrams that overtook each other
 END_GRACE_SECONDS = 0.1
+#: how long the worker waits for memory that the intake has
+MEMORY_WAIT_SECONDS = 5.0
 #: symbols of a later group that tell that no more come of an earlier one; fewer may have overtaken it
 BEGUN_SYMBOLS = 64
 #: papers of a session lie in memory until its head is read
@@ -164,37 +168,53 @@ class Session:
         self.counts.taken += new
         self.counts.repeated += len(which) - new
         if part.number == CHUNKS:
-            if arriving.has_all_sources:
-                self._close(part, group)
             self._close_earlier(part, arriving)
+            if arriving.is_complete:
+                self._close(part, group)
 
     def _open_group(self, part: _Part, group: int) -> ArrivingGroup | None:
         buffer = self.pool.acquire(part.geometry)
-        if buffer is None and part.open and part.number == CHUNKS:
-            # Memory is short: what is furthest from being of use is what came first and is still not whole.
-            self._close(part, next(iter(part.open)))
-            buffer = self.pool.acquire(part.geometry)
+        if buffer is None:
+            buffer = self._wait_for_memory(part)
         if buffer is None:
             return None
         arriving = part.open[group] = ArrivingGroup(part.number, group, buffer)
         return arriving
 
+    def _wait_for_memory(self, part: _Part) -> GroupBuffer | None:
+        """Hand on what came first, and let ring and kernel hold what comes until the intake is through.
+
+        That may take a while on a busy host, and is better than to lose it. Where the intake has nothing that it could
+        give back, waiting would help nobody.
+        """
+        until = time.monotonic() + MEMORY_WAIT_SECONDS
+        if part.number == CHUNKS and part.open:
+            self._close(part, next(iter(part.open)))
+        while (left := until - time.monotonic()) > 0 and self.pool.wait(left):
+            buffer = self.pool.acquire(part.geometry)
+            if buffer is not None:
+                return buffer
+        return None
+
     # --- done with ----------------------------------------------------------------------------
 
     def _close_earlier(self, part: _Part, newest: ArrivingGroup) -> None:
         """Hand on groups of which no more comes, since a later one is on its way."""
-        if len(part.open) < 2 or int(np.count_nonzero(newest.buffer.present)) < min(BEGUN_SYMBOLS, newest.record_total):
+        if len(part.open) < 2:
             return
         numbers = list(part.open)
-        if newest.group in part.open:
-            numbers = numbers[: numbers.index(newest.group)]
+        numbers = numbers[: numbers.index(newest.group)]
+        is_here = newest.is_complete or newest.symbol_count >= BEGUN_SYMBOLS
         for place, group in enumerate(numbers):
-            if part.open[group].is_mendable or place < len(numbers) - 1:
+            is_old = place < len(numbers) - 1
+            if newest.is_complete or is_old or (is_here and part.open[group].is_mendable):
                 self._close(part, group)
 
     def _close(self, part: _Part, group: int) -> None:
         part.wanted[group] = False
-        self._deliver(part.open.pop(group))
+        arriving = part.open.pop(group)
+        self.pool.lend(arriving.buffer)
+        self._deliver(arriving)
 
     def want(self, groups: Numbers) -> None:
         """From now on take only these groups of the chunks: the others are there. Any thread may call it."""

@@ -45,7 +45,7 @@ TICK_SECONDS = 0.05
 CONTROLS_MAX = 64
 READER_START_SECONDS = 20.0
 #: of the memory setting, what is not for symbols: the reader and its ring, Python, the chunks in flight
-OWN_BYTES = 48 * MIB
+OWN_BYTES = 88 * MIB
 GROUPS_LEAST_BYTES = 16 * MIB
 SWITCH_SECONDS = 0.0005
 
@@ -77,6 +77,8 @@ class Worker:
         self.counts: LinkCounts = self.status.counts
         self._settled: queue.SimpleQueue[Taken] = queue.SimpleQueue()
         self._stop = False
+        self.is_listening = False
+        self.reader_pid = 0
         self._bundles = 0
         limit = max(GROUPS_LEAST_BYTES, workspace.settings.memory_bytes - OWN_BYTES)
         takers = Takers(workspace, after, self._settled.put, options.progress)
@@ -99,8 +101,10 @@ class Worker:
         ring = Ring.create()
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         reader = self._start_reader(ring, event)
+        self.reader_pid = reader.pid
         try:
             self._wait_until_ready(ring, reader)
+            self.is_listening = True
             self._loop(ring, event, reader)
         finally:
             ring.set(STOP, 1)
