@@ -73,6 +73,13 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """A place that transfer lists may name by ``load:``, ``[targets.NAME]``; `to` as ``load --to`` takes it."""
+
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a root. `origins` tells for each name which source won (``--show-config``)."""
 
@@ -105,6 +112,8 @@ class Settings:
     provenance_keys: tuple[str, ...] = ()
     channels: dict[str, ChannelSettings] = field(default_factory=dict)
     registries: dict[str, RegistrySettings] = field(default_factory=dict)
+    #: what names after ``load --to``, and after ``load:`` in a list, stand for here
+    targets: dict[str, TargetSettings] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 
     def release_of(self, channel_name: str) -> Release:
@@ -194,6 +203,8 @@ def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Sett
         values["channels"] = {**settings.channels, **_channels(values["channels"], f"{origin}: channels")}
     if "registries" in values:
         values["registries"] = {**settings.registries, **_registries(values["registries"], f"{origin}: registries")}
+    if "targets" in values:
+        values["targets"] = {**settings.targets, **_targets(values["targets"], f"{origin}: targets")}
     return replace(settings, **values, origins={**settings.origins, **dict.fromkeys(table, origin)})
 
 
@@ -220,6 +231,19 @@ def _registries(value: object, where: str) -> dict[str, RegistrySettings]:
         for key, setting in facts.items():
             _check(key, setting, f"{where}.{host}.{key}")
         found[host] = RegistrySettings(**{**facts, "mirrors": tuple(facts.get("mirrors", ()))})
+    return found
+
+
+def _targets(value: object, where: str) -> dict[str, TargetSettings]:
+    """The tables ``[targets.NAME]``."""
+    found = {}
+    for name, table in _table(value, where).items():
+        facts = _table(table, f"{where}.{name}")
+        _refuse_unknown(facts, TargetSettings, f"{where}.{name}:")
+        to = facts.get("to")
+        if not _is_name(name) or not isinstance(to, str) or not to:
+            raise UsageError(f"{where}.{name}: needs a name of small letters, and to: what load --to takes")
+        found[name] = TargetSettings(to)
     return found
 
 
@@ -282,7 +306,7 @@ def _is_yes_or_no(value: object) -> bool:
 
 _HOST = r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 #: settings that are tables of their own
-_TABLES = {"channels", "registries"}
+_TABLES = {"channels", "registries", "targets"}
 _TUPLES = {"sites", "media_folders", "provenance_keys", "slip_fields"}
 #: for each setting: whether a value will do, and what would, in words
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {

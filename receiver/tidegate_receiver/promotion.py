@@ -215,11 +215,11 @@ def _load_to_target(
             _queue_verdicts(tx, plan)
         tx.queue(plan_entry(plan, Event.LOAD, Outcome.BEGUN, step))
     workspace.finish()
-    before = _done_before(job.cursor, plan.items)
+    before = _done_before(job.cursor, plan.asked)
     loaded = list(before)
-    total, done = sum(plan.sizes[item.name] for item in plan.items), sum(plan.sizes[item.name] for item in before)
+    total, done = sum(plan.sizes[item.name] for item in plan.asked), sum(plan.sizes[item.name] for item in before)
     with loader:
-        rest = plan.items[len(before) :]
+        rest = plan.asked[len(before) :]
         for item, found in zip(rest, load_all(loader, rest), strict=True):
             loaded.append(found)
             with workspace.state.transaction() as tx:

@@ -15,7 +15,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, FormatError, NameTakenError, UsageError
-from tidegate.oci import PLATFORMS
+from tidegate.oci import LOAD, PLATFORMS
 from tidegate.provenance.expectation import EXPECT
 from tidegate.registry.reference import place_of
 from tidegate_receiver.loaders.items import LoadItem
@@ -97,7 +97,8 @@ def items_of(manifest: Manifest) -> tuple[LoadItem, ...]:
         if other != artifact.name:
             raise NameTakenError(f"bundle {manifest.name}: both {other} and {artifact.name} would be {place}")
         expect = (artifact.annotations or {}).get(EXPECT, "")
-        items.append(LoadItem(artifact.name, artifact.kind, place, _root(artifact), expect))
+        load = tuple(filter(None, (artifact.annotations or {}).get(LOAD, "").split(",")))
+        items.append(LoadItem(artifact.name, artifact.kind, place, _root(artifact), expect, load))
     return tuple(items)
 
 

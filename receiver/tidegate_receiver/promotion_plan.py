@@ -70,6 +70,7 @@ class Plan:
     sizes: dict[str, int]
     loader: Loader | None
     provenance: tuple[Provenance, ...] = ()
+    asked: tuple[LoadItem, ...] = ()  # those of `items` that go to the loader
 
     @property
     def places(self) -> dict[str, Descriptor]:
@@ -113,10 +114,26 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
     sizes = content_bytes(source, items)
     provenance = check_provenance(workspace.settings, source, items)
     holders = partial(holders_of, stage_folder(workspace))
-    loader = open_loader(to, source, workspace.registries, holders) if to is not None else None
+    target, asked = _target(workspace, to, wanted)
+    loader = open_loader(target, source, workspace.registries, holders) if target is not None else None
     if loader is not None:
-        loader.check(wanted)
-    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader, provenance)
+        loader.check(asked)
+    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader, provenance, asked)
+
+
+def _target(
+    workspace: Workspace, to: str | None, items: tuple[LoadItem, ...]
+) -> tuple[str | None, tuple[LoadItem, ...]]:
+    """What `to` stands for here, and which items go there: to a target of the settings those that ask for it."""
+    known = workspace.settings.targets.get(to or "")
+    if known is None:
+        return to, items
+    asked = tuple(item for item in items if to in item.load)
+    if not asked:
+        raise LoadError(
+            f"target {to}: nothing in the bundle asks for it", hint=f"to load all of it there: --to {known.to}"
+        )
+    return known.to, asked
 
 
 def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tidegate import cli
-from tidegate.config import ChannelSettings, RegistrySettings, Settings
+from tidegate.config import ChannelSettings, RegistrySettings, Settings, TargetSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMANDS = PROJECT / "docs" / "operating" / "commands.md"
@@ -74,7 +74,7 @@ def test_every_option_says_what_it_is_for() -> None:
 def test_the_document_has_a_row_for_each_setting() -> None:
     text = SETTINGS.read_text()
     kinds = (Settings, ChannelSettings, RegistrySettings)
-    names = {item.name for kind in kinds for item in fields(kind)} - {"origins", "channels", "registries"}
+    names = {item.name for kind in kinds for item in fields(kind)} - {"origins", "channels", "registries", "targets"}
     assert {name for name in names if f"| `{name}` |" not in text} == set()
 
 

@@ -89,8 +89,12 @@ def test_one_list_with_every_kind_crosses_and_is_found(sides: Sides, tmp_path: P
         manifest = (workspace.root / "quarantine" / row.bundle_id / "bundle" / "manifest.json").read_bytes()
     (saved,) = [item for item in json.loads(manifest)["artifacts"] if item["name"].endswith("saved:1")]
     assert (saved["ticket"], saved["annotations"]) == ("OPS-7", {"vnd.tidegate.load": "harbor"})
-    sides.high.good("load", name, "--to", f"tar:{tmp_path}/images.tar")
+    with open(sides.high.root / "tidegate.toml", "a", encoding="utf-8") as settings:
+        settings.write(f'\n[targets.harbor]\nto = "tar:{tmp_path}/images.tar"\n[targets.other]\nto = "./x"\n')
+    asked = sides.high.good("load", name, "--to", "harbor", "--json").objects[-1]
+    assert [item["name"] for item in asked["items"]] == ["docker.io/library/saved:1"]  # type: ignore[attr-defined]
     assert (tmp_path / "images.tar").is_file()
+    sides.high.fails(50, "load", name, "--to", "other")
     with running_registry(tmp_path / "far") as far:
         sides.high.good("load", name, "--to", far)
         client = RegistryClient(far)

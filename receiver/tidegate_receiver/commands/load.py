@@ -16,7 +16,8 @@ def command(invocation: Invocation, bundle: str, to: str | None) -> None:
     """Promote BUNDLE (a name, number or id) from quarantine.
 
     TARGET is HOST:PORT[/PROJECT], a registry; a folder, with a / in it: nothing is written outside of it;
-    chartmuseum+URL or put+URL, for charts; tar:FILE or imgpkg:FILE, a tar of images.
+    chartmuseum+URL or put+URL, for charts; tar:FILE or imgpkg:FILE, a tar of images; or the NAME of a target in the
+    settings: then what the low side's list asks to have loaded there.
     """
     from tidegate_receiver.promotion import load
 

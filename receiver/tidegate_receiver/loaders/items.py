@@ -33,6 +33,7 @@ class LoadItem:
     place: str  # ``app:1``, ``files/docs:latest``
     root: Descriptor
     expect: str = ""  # what must belong to it, as the manifest has it
+    load: tuple[str, ...] = ()  # names of targets that the low side asks to have it loaded to
 
 
 @dataclass(frozen=True, slots=True)
