@@ -10,7 +10,7 @@ from receiver_world import HighSide, LowSide, signer
 from tidegate.carrier.token import MediumToken, build_token
 from tidegate.ledger.entries import Medium
 from tidegate.state.media import list_media
-from tidegate_receiver import intake
+from tidegate_receiver import looks
 from tidegate_receiver.intake import ReceiveOptions, receive_medium
 from tidegate_receiver.outcomes import OutcomeKind
 
@@ -105,7 +105,7 @@ def test_a_token_on_another_device_is_an_alarm(
     put_token(low, tmp_path / "usb")
     low.write(low.bundle(BLOBS), tmp_path / "usb")
     for serial in ("1111", "1111", "2222"):
-        monkeypatch.setattr(intake, "medium_for_ledger", lambda _folder, serial=serial: Medium(serial=serial))
+        monkeypatch.setattr(looks, "medium_for_ledger", lambda _folder, serial=serial: Medium(serial=serial))
         high.receive(tmp_path / "usb")
     assert alarms(high) == ["medium-other-device"]
 
