@@ -19,7 +19,7 @@ real files of the machine, by a fixed seed.
 
 def main() -> None:
     parts = [HEAD, f"Machine: {machine()}.\n"]
-    for script in ("erasure.py", "media.py", "carving.py", "sets.py", "requires.py"):
+    for script in ("erasure.py", "media.py", "carving.py", "sets.py", "requires.py", "images.py"):
         process = subprocess.run([sys.executable, str(HERE / script)], stdout=subprocess.PIPE, text=True, check=True)
         print(process.stdout, flush=True)
         parts.append(f"\n## {script}: `python bench/{script}`\n\n{process.stdout}")
