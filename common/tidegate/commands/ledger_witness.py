@@ -9,6 +9,7 @@ import click
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import UsageError
+from tidegate.report import counted
 
 if TYPE_CHECKING:
     from tidegate.ledger.log_copy import CopyReport
@@ -62,9 +63,8 @@ def verify_copy(invocation: Invocation, workspace: "Workspace", channel: str | N
 def _summary(origin: str, found: "CopyReport") -> str:
     if not found.size:
         return f"ledger {origin}: nothing of it has come yet"
-    parts = [
-        f"ledger {origin}: {found.held} of {found.size} entries are here and lead to {found.heads} heads that were seen"
-    ]
+    heads = counted(found.heads, "head")
+    parts = [f"ledger {origin}: {found.held} of {found.size} entries are here and lead to {heads} that were seen"]
     if found.holes:
         parts.append("not here: " + ", ".join(f"{first} to {last}" for first, last in found.holes))
     if found.unlinked:
