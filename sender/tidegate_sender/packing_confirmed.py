@@ -4,7 +4,7 @@ Sticks get lost, so what was sent and not confirmed rides again, and is counted,
 much that is. A bundle that was voided or withdrawn confirms nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow
 from tidegate.units import format_bytes
 from tidegate_sender.packing_base import NO_BASE, Base, Carried, carried, collector_paused, read_tables
+from tidegate_sender.packing_streamed import streamed_numbers
 from tidegate_sender.slip_memory import held_by_all
 from tidegate_sender.slip_reading import sent_bundles
 
@@ -46,12 +47,16 @@ class Riding:
 
 
 @collector_paused()
-def confirmed_base(workspace: "Workspace", place: "Place", sites: Iterable[str]) -> Base:
-    """What all of `sites` hold, as far as slips say so. A bundle whose file is gone adds what later ones tell of it."""
+def confirmed_base(workspace: "Workspace", place: "Place", sites: Collection[str]) -> Base:
+    """What all of `sites` hold, as far as slips say so, or links are trusted to bring.
+
+    A bundle whose file is gone adds what later ones tell of it.
+    """
     with workspace.state.reading() as tx:
         confirmed = held_by_all(tx, place.channel_id, place.epoch, sites)
         sent = sent_bundles(tx, place.channel_id, place.epoch)
-    held = {number for number in confirmed if _counts(sent.get(number)) and number < place.sequence}
+    known = {*confirmed, *streamed_numbers(workspace, place, sites, sent)}
+    held = {number for number in known if _counts(sent.get(number)) and number < place.sequence}
     if not held:
         return NO_BASE
     blobs: dict[bytes, Carried] = {}

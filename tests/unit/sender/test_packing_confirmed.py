@@ -9,7 +9,8 @@ from made_roots import files_artifact, low_side, noise
 from tidegate.bundle.container import BundleFile
 from tidegate.errors import RidesAgainError
 from tidegate.slip.numbers import Numbers
-from tidegate.state.bundles import BundleState, set_bundle_state
+from tidegate.state.bundles import BundleState, list_bundles, set_bundle_state
+from tidegate.state.sendings import Sending, SendingState, put_sending
 from tidegate.workspace import Workspace
 from tidegate_sender.discarding import discard
 from tidegate_sender.packing import PackOptions, PackReport, pack
@@ -161,3 +162,29 @@ def test_what_could_not_be_had_did_not_leave_the_list(low: Workspace) -> None:
     assert pack_named(low, "a", partial=True).removed == ()
     confirm(low, 1, 2)
     assert pack_named(low, "a", "c").removed == ("files/b",)
+
+
+def stream(low: Workspace, number: int, *links: str) -> None:
+    """Note that a bundle went over links whole."""
+    with low.state.transaction() as tx:
+        bundle_id = next(row.bundle_id for row in list_bundles(tx) if row.sequence == number)
+        for link in links:
+            put_sending(tx, Sending(bundle_id, link, SendingState.SENT, passes=1, sent=1))
+
+
+def test_what_went_over_as_many_links_as_there_are_sites_is_left_out(low: Workspace) -> None:
+    send(low, ONE)
+    stream(low, 1, "udp://10.9.0.2:5300")
+    assert not is_small(send(low, ONE, TWO))
+    stream(low, 2, "udp://10.9.0.2:5300", "udp://10.9.0.3:5300")
+    assert is_small(send(low, ONE, TWO, THREE))
+
+
+def test_what_a_slip_misses_rides_again_although_a_link_was_to_bring_it(low: Workspace) -> None:
+    send(low, ONE)
+    stream(low, 1, "udp://10.9.0.2:5300", "udp://10.9.0.3:5300")
+    own = low.trust.own_channel()
+    with low.state.transaction() as tx:
+        missing = Confirmed(missing=Numbers.of([1]))
+        put_confirmed(tx, own.channel_id, own.newest.epoch, SITES[0], missing)
+    assert not is_small(send(low, ONE, TWO))
