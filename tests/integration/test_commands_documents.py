@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tidegate import cli
-from tidegate.config import ChannelSettings, RegistrySettings, Settings, TargetSettings
+from tidegate.config import ChannelSettings, RegistrySettings, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMANDS = PROJECT / "docs" / "operating" / "commands.md"

@@ -1,5 +1,6 @@
 """Packaged Helm charts made in memory, well-formed and hostile, and a chart repository on a plain HTTP server."""
 
+import base64
 import gzip
 import io
 import json
@@ -74,10 +75,25 @@ class _Quiet(SimpleHTTPRequestHandler):
         del format, args
 
 
+class _Guarded(_Quiet):
+    """Gives nothing to whoever has not the right name and password."""
+
+    def do_GET(self) -> None:
+        expected = "Basic " + base64.b64encode(b"robot:geheimnis").decode()
+        if self.headers.get("Authorization") == expected:
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="charts"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
 @contextmanager
-def serving_folder(folder: Path) -> Iterator[str]:
-    """A plain HTTP server over `folder`; gives its address, ``http://127.0.0.1:PORT``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+def serving_folder(folder: Path, *, guarded: bool = False) -> Iterator[str]:
+    """A plain HTTP server over `folder`; gives its address. With `guarded` for robot, whose password is geheimnis."""
+    handler = _Guarded if guarded else _Quiet
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

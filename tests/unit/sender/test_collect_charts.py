@@ -1,5 +1,6 @@
 """Helm charts: from repositories, files and ranges; and what a hostile chart or repository is refused for."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -11,10 +12,12 @@ from tidegate.charts.archive import ChartError, read_chart
 from tidegate.charts.artifact import CONFIG_TYPE, CONTENT_TYPE, PROVENANCE_TYPE
 from tidegate.charts.needed import find_chart_images
 from tidegate.charts.versions import VersionRange
+from tidegate.config import Settings
 from tidegate.depot.descriptors import parse_manifest
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import CollectError, LockDiffersError, UsageError
+from tidegate.errors import CollectError, LockDiffersError, RegistryAuthError, UsageError
+from tidegate.registry.registries import Registries
 from tidegate_sender.collect.charts import ChartItem
 from tidegate_sender.collect.items import CollectedArtifact
 from tidegate_sender.collect.lock import asked_of
@@ -83,6 +86,23 @@ def test_provenance_beside_the_chart_is_kept(depot: Depot, tmp_path: Path) -> No
         artifact = one(depot, ChartItem(chart="app", repository=url))
     last = walk(depot, artifact.descriptor)[-1]
     assert depot.read_blob(last.digest, max_bytes=1 << 20) == b"signed by the vendor"
+
+
+def test_a_repository_that_wants_a_password_gets_the_login_of_its_host_and_no_error_repeats_it(
+    depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_repository(tmp_path / "repo", {"app-1.2.3.tgz": CHART})
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with serving_folder(tmp_path / "repo", guarded=True) as url:
+        host = url.removeprefix("http://")
+        for secret, expected in (("robot:geheimnis", 0), ("robot:verkehrt-2", 1)):
+            auth = base64.b64encode(secret.encode()).decode()
+            (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+            access = Registries.of(Settings())
+            report = collect([ChartItem(chart="app", repository=url)], depot, client_factory=access.client)
+            assert len(report.failures) == expected
+    assert isinstance(report.failures[0].error, RegistryAuthError)
+    assert "verkehrt" not in report.failures[0].error.message
 
 
 def test_a_lock_holds_a_range_to_the_version_it_found(depot: Depot, tmp_path: Path) -> None:
