@@ -252,9 +252,8 @@ def table(ours: Series, peers: list[Series], limit: float) -> None:
         bound = limit if peer.name.startswith("crane") else 1.0
         verdict = "met" if times <= bound else "missed"
         print(f"| {peer.name} | {peer.seconds:.2f} | {peer.peak_mib:.0f} | {times:.2f} | ≤ {bound}: {verdict} |")
-    print(
-        f"\nMemory of ours (collect and pack, or load): {ours.peak_mib:.0f} MiB; target ≤ 150: {'met' if ours.peak_mib <= 150 else 'missed'}\n"
-    )
+    held = "met" if ours.peak_mib <= 150 else "missed"
+    print(f"\nMemory of ours (collect and pack, or load): {ours.peak_mib:.0f} MiB; target ≤ 150: {held}\n")
 
 
 def sizes_of(layout: Path) -> dict[str, int]:

@@ -143,3 +143,56 @@ def test_a_bundle_is_loaded_into_a_registry_with_a_password_of_its_own(
         f"docker://{target}/team/app:1",
     )
     assert digest.startswith("sha256:")
+
+
+# --- mirrors, and what a target has already ---------------------------------------------------
+
+
+@pytest.fixture
+def open_registry(tmp_path: Path) -> Iterator[str]:
+    """A registry for everybody that has ``hub/team/app:1``."""
+    with running_registry(tmp_path / "open") as host:
+        layout = Layout(tmp_path / "open-layout")
+        layout.tag(layout.image([{"base": b"b" * 200_000}, {"a": b"one"}]), "1")
+        skopeo("copy", "--dest-tls-verify=false", f"oci:{layout.folder}:1", f"docker://{host}/hub/team/app:1")
+        yield host
+
+
+def test_a_mirror_of_the_settings_stands_in_for_a_registry_that_nobody_reaches(
+    sides: Sides, open_registry: str
+) -> None:
+    configure(sides, "registry.invalid", f'mirrors = ["{open_registry}/hub"]')
+    packed = sides.low.good("pack", "registry.invalid/team/app:1", "--json").objects[-1]
+    assert packed["artifacts"] == 1
+
+
+def test_a_mirror_of_a_registries_conf_is_asked_first_and_a_blocked_registry_never(
+    sides: Sides, open_registry: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(
+        f'[[registry]]\nprefix = "registry.invalid/x"\nlocation = "registry.invalid/x"\n'
+        f'[[registry.mirror]]\nlocation = "{open_registry}/hub"\n'
+        f'[[registry]]\nlocation = "blocked.invalid"\nblocked = true\n'
+    )
+    environment = {"CONTAINERS_REGISTRIES_CONF": str(path)}
+    assert sides.low.run("pack", "registry.invalid/x/team/app:1", **environment).code == 0
+    said = sides.low.run("pack", "blocked.invalid/team/app:1", **environment)
+    assert said.code == 11
+    assert "registries.conf of this host blocks it" in said.err
+
+
+def test_what_an_earlier_bundle_brought_to_another_repository_is_mounted_from_there(
+    sides: Sides, open_registry: str, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path / "second-layout")
+    layout.tag(layout.image([{"base": b"b" * 200_000}, {"a": b"two"}]), "1")
+    skopeo("copy", "--dest-tls-verify=false", f"oci:{layout.folder}:1", f"docker://{open_registry}/hub/other:1")
+    for name in ("hub/team/app:1", "hub/other:1"):
+        bundle = str(sides.low.good("pack", f"{open_registry}/{name}", "--json").objects[-1]["bundle"])
+        sides.send(bundle)
+        sides.high.good("receive", sides.stick)
+        sides.high.good("load", bundle, "--to", f"{open_registry}/mirror")
+    loaded = [entry for entry in sides.high.entries() if entry["event"] == "load" and entry.get("stored")]
+    first, second = (int(entry["stored"]) for entry in loaded)
+    assert second < first / 2  # the base was there, in the repository of the first

@@ -65,18 +65,48 @@ class MirroredClient(RegistryClient):
 
         self._first(repository, fetch)
 
-    def _first(self, repository: str, ask: Callable[[RegistryClient, str], T]) -> T:
-        """The first answer that says something; the registry's own answer, or its error, where no mirror has one."""
-        for place in self._places(repository)[:-1]:
-            if place.host in self._given_up:
-                continue
+    def referrers(self, repository: str, digest: str) -> tuple[bytes, ...] | None:
+        """The pages of all places: a mirror that has the image need not have what belongs to it."""
+        found: list[bytes] = []
+        answered = False
+        for place, is_last in self._living(repository):
             try:
-                answer = ask(self._plain(place.host), place.repository)
+                pages = RegistryClient.referrers(self._client(place), place.repository, digest)
             except RegistryError as error:
-                if not error.status:  # it did not answer at all
-                    self._given_up.add(place.host)
+                self._give_up(place, error, is_fatal=is_last and not (answered and not error.status))
             else:
-                if answer:
+                answered = answered or pages is not None
+                found += pages or ()
+        return tuple(found) if answered else None
+
+    def _first(self, repository: str, ask: Callable[[RegistryClient, str], T]) -> T:
+        """The first answer that says something. Where nobody says anything: the registry's own, or the last mirror's
+        where the registry itself cannot be reached."""
+        nothing: list[T] = []
+        for place, is_last in self._living(repository):
+            try:
+                answer = ask(self._client(place), place.repository)
+            except RegistryError as error:
+                self._give_up(place, error, is_fatal=is_last and not (nothing and not error.status))
+            else:
+                if answer or is_last:
                     return answer
-        last = self._places(repository)[-1]
-        return ask(self if last.host == self.host else self._plain(last.host), last.repository)
+                nothing.append(answer)
+        return nothing[-1]
+
+    def _living(self, repository: str) -> list[tuple[Place, bool]]:
+        """The places that are worth asking, each with whether it is the last one."""
+        *mirrors, last = self._places(repository)
+        living = [place for place in mirrors if place.host not in self._given_up]
+        if living and last.host in self._given_up:
+            return [*((place, False) for place in living[:-1]), (living[-1], True)]
+        return [*((place, False) for place in living), (last, True)]
+
+    def _give_up(self, place: Place, error: RegistryError, *, is_fatal: bool) -> None:
+        if is_fatal:
+            raise error
+        if not error.status:  # it did not answer at all
+            self._given_up.add(place.host)
+
+    def _client(self, place: Place) -> RegistryClient:
+        return self if place.host == self.host else self._plain(place.host)
