@@ -89,10 +89,28 @@ class _Guarded(_Quiet):
         self.end_headers()
 
 
+class _Breaking(_Quiet):
+    """Breaks off in the middle of every first answer to a question."""
+
+    seen: set[str]
+
+    def do_GET(self) -> None:
+        if self.path in self.seen or not Path(self.translate_path(self.path)).is_file():
+            super().do_GET()
+            return
+        self.seen.add(self.path)
+        data = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.close_connection = True
+
+
 @contextmanager
-def serving_folder(folder: Path, *, guarded: bool = False) -> Iterator[str]:
+def serving_folder(folder: Path, *, guarded: bool = False, breaking: bool = False) -> Iterator[str]:
     """A plain HTTP server over `folder`; gives its address. With `guarded` for robot, whose password is geheimnis."""
-    handler = _Guarded if guarded else _Quiet
+    handler = type("Breaking", (_Breaking,), {"seen": set()}) if breaking else _Guarded if guarded else _Quiet
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

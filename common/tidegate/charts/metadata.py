@@ -11,7 +11,6 @@ from typing import Any
 from tidegate.canonical import dumps
 from tidegate.errors import FormatError
 from tidegate.units import MIB
-from tidegate.yaml_reading import read_document
 
 METADATA_MAX_BYTES = 1 * MIB
 #: as registries take it in a repository's last component; Helm's own documents ask for the same
@@ -56,6 +55,8 @@ class ChartMetadata:
 
 def parse_metadata(data: bytes, what: str) -> ChartMetadata:
     """Read Chart.yaml. Raises FormatError naming `what`."""
+    from tidegate.yaml_reading import read_document
+
     value = read_document(data, what, texts=True, max_bytes=METADATA_MAX_BYTES)
     return metadata_from(value, what)
 

@@ -1,13 +1,16 @@
 """Fetch a small file over HTTP, through the transport that registries use: its retries, limits, proxies and errors."""
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tidegate.errors import CollectError, RegistryError
-from tidegate.registry.transport import Transport
+from tidegate.registry.transport import PassingError, Transport, final
 from tidegate_sender.collect.kinds import Surroundings
 
+T = TypeVar("T")
 _OK = frozenset({200})
 _OK_OR_MISSING = frozenset({200, 404, 403, 410})
 _CREDENTIALS_HINT = "credentials belong into the login of the host, not into a list: they would stand in the bundle"
@@ -43,10 +46,14 @@ def download_if_there(url: str, around: Surroundings, *, max_bytes: int, what: s
 def download_to(url: str, path: Path, around: Surroundings, *, max_bytes: int, what: str) -> int:
     """Write the bytes at `url` into the new file `path`; gives the server's time of it in seconds, 0 where unknown."""
     transport, target = _reach(url, around, what)
+    return _again(transport, lambda: _write(transport, target, path, around, max_bytes, what))
+
+
+def _write(transport: Transport, target: str, path: Path, around: Surroundings, max_bytes: int, what: str) -> int:
     response = transport.send("GET", target, what=what, expect=_OK)
     length = response.headers.get("Content-Length", "")
     done = 0
-    with open(path, "xb") as file:
+    with open(path, "wb") as file:
         for piece in transport.pieces(response, what):
             done += len(piece)
             if done > max_bytes:
@@ -54,8 +61,21 @@ def download_to(url: str, path: Path, around: Surroundings, *, max_bytes: int, w
             file.write(piece)
             around.progress(len(piece), int(length) if length.isdecimal() else 0)
     if length.isdecimal() and int(length) != done:
-        raise RegistryError(f"{transport.host}: {what}: ended after {done} of {length} bytes")
+        raise PassingError(f"{transport.host}: {what}: ended after {done} of {length} bytes")
     return _seconds(response.headers.get("Last-Modified", ""))
+
+
+def _again(transport: Transport, action: Callable[[], T]) -> T:
+    """`action`, from its beginning again while its failures may pass: what breaks inside of an answer, too."""
+    failures = 0
+    while True:
+        try:
+            return action()
+        except PassingError as error:
+            failures += 1
+            if not transport.may_retry(error, failures):
+                raise final(error) from None
+            transport.pause(error, failures)
 
 
 def _seconds(text: str) -> int:
@@ -74,7 +94,12 @@ def _reach(url: str, around: Surroundings, what: str) -> tuple[Transport, str]:
 
 def _get(url: str, around: Surroundings, max_bytes: int, what: str, *, missing_is_fine: bool) -> bytes | None:
     transport, path = _reach(url, around, what)
-    response = transport.send("GET", path, what=what, expect=_OK_OR_MISSING if missing_is_fine else _OK)
+    expect = _OK_OR_MISSING if missing_is_fine else _OK
+    return _again(transport, lambda: _read(transport, path, max_bytes, what, expect))
+
+
+def _read(transport: Transport, path: str, max_bytes: int, what: str, expect: frozenset[int]) -> bytes | None:
+    response = transport.send("GET", path, what=what, expect=expect)
     if response.status != 200:
         response.close()
         return None
@@ -84,5 +109,5 @@ def _get(url: str, around: Surroundings, max_bytes: int, what: str, *, missing_i
         raise RegistryError(f"{transport.host}: {what}: {length} bytes, the limit is {max_bytes}")
     data = transport.read_all(response, what, max_bytes)
     if length.isdecimal() and int(length) != len(data):
-        raise RegistryError(f"{transport.host}: {what}: ended after {len(data)} of {length} bytes")
+        raise PassingError(f"{transport.host}: {what}: ended after {len(data)} of {length} bytes")
     return data

@@ -19,7 +19,8 @@ from tidegate.depot.store import Depot
 from tidegate.errors import CollectError, LockDiffersError, RegistryAuthError, UsageError
 from tidegate.registry.registries import Registries
 from tidegate_sender.collect.charts import ChartItem
-from tidegate_sender.collect.items import CollectedArtifact
+from tidegate_sender.collect.downloads import DownloadItem
+from tidegate_sender.collect.items import CollectedArtifact, Item
 from tidegate_sender.collect.lock import asked_of
 from tidegate_sender.collect.locking import Renewal, lock_items
 from tidegate_sender.collect.pipeline import collect
@@ -34,7 +35,7 @@ def depot(tmp_path: Path) -> Depot:
     return Depot(tmp_path / "depot")
 
 
-def one(depot: Depot, item: ChartItem) -> CollectedArtifact:
+def one(depot: Depot, item: Item) -> CollectedArtifact:
     report = collect([item], depot)
     assert report.failures == ()
     return report.artifacts[0]
@@ -103,6 +104,19 @@ def test_a_repository_that_wants_a_password_gets_the_login_of_its_host_and_no_er
             assert len(report.failures) == expected
     assert isinstance(report.failures[0].error, RegistryAuthError)
     assert "verkehrt" not in report.failures[0].error.message
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.registry.transport.time.sleep", lambda _seconds: None)
+    write_repository(tmp_path / "repo", {"app-1.2.3.tgz": CHART})
+    (tmp_path / "repo/notes.txt").write_bytes(b"a note " * 5000)
+    with serving_folder(tmp_path / "repo", breaking=True) as url:
+        assert one(depot, ChartItem(chart="app", repository=url)).name == "charts/app:1.2.3"
+        (artifact,) = collect([DownloadItem(url=f"{url}/notes.txt")], depot).artifacts
+    assert artifact.name == "files/notes.txt"
+    assert artifact.size_bytes > 35_000
 
 
 def test_a_lock_holds_a_range_to_the_version_it_found(depot: Depot, tmp_path: Path) -> None:
