@@ -55,11 +55,13 @@ class ReadSession:
 class StreamReader:
     """Reads in a thread of its own until it is closed."""
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
-        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET, *, ready: socket.socket | None = None) -> None:
+        """`ready` is a socket that is bound already, in another network namespace for example."""
+        self.socket = ready or socket.socket(family, socket.SOCK_DGRAM)
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)
-        self.socket.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        if ready is None:
+            self.socket.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
         self.socket.settimeout(0.1)
         self.port = self.socket.getsockname()[1]
         self.sessions: dict[bytes, ReadSession] = {}

@@ -16,10 +16,12 @@ that tests may run side by side.
 """
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +77,18 @@ class Wire:
         if family == 6:
             return f"udp://[{HIGH_ADDRESS_6}]:{port}"
         return f"udp://{MULTICAST_ADDRESS if multicast else HIGH_ADDRESS}:{port}"
+
+    def high_socket(self, *, family: int = 4, port: int = PORT, multicast: bool = False) -> socket.socket:
+        """A bound UDP socket of this process that lies in the high namespace."""
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        with _inside(self.high_name):
+            made = socket.socket(kind, socket.SOCK_DGRAM)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if multicast:
+                group = socket.inet_aton(MULTICAST_ADDRESS) + socket.inet_aton(HIGH_ADDRESS)
+                made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+        made.bind(("::" if family == 6 else "0.0.0.0", port))
+        return made
 
     def set_loss(self, percent: float = 0.0, *, burst: int = 0, every: int = 10_000) -> None:
         """Lose packets at random, and/or `burst` packets in a row of each `every`. Counters begin at zero."""
@@ -176,6 +190,19 @@ def wire(mtu: int = 1500, *, loss_percent: float = 0.0, burst: int = 0, every: i
         yield link
     finally:
         link._down()
+
+
+@contextlib.contextmanager
+def _inside(name: str) -> Iterator[None]:
+    """This thread in another network namespace."""
+    library = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{name}") as wanted:
+        if library.setns(wanted.fileno(), 0):
+            raise OSError(ctypes.get_errno(), f"entering {name}")
+        try:
+            yield
+        finally:
+            library.setns(before.fileno(), 0)
 
 
 def _run(*arguments: str, text: str | None = None) -> str:

@@ -5,8 +5,8 @@ vectors say what the document says. `expected.json` lists every vector: its file
 the rule.
 
 kinds: `datagram` (one datagram; the answer is `ok`, or `ignored`), `announcement` (a whole frame; the signature holds
-for the key in `key`; `ok` or the name of the error), `heartbeat` (the same), and `session` (all datagrams of one session in
-order, each after its length as two bytes; its parts are in `session.parts`, one after another).
+for the key in `key`; `ok` or the name of the error), `heartbeat` (the same), and `session` (all datagrams of a session
+in order, each after its length as two bytes; its parts are in `session.parts`, one after another).
 """
 
 import hashlib
