@@ -30,7 +30,7 @@ def read_documents(data: bytes, what: str, *, texts: bool = False, max_bytes: in
     try:
         _check_depth(text, what)
         builder = _Builder(what, texts)
-        found = []
+        found: list[Any] = []
         for node in yaml.compose_all(text, Loader=LOADER):
             if len(found) >= DOCUMENTS_MAX:
                 raise FormatError(f"{what}: more than {DOCUMENTS_MAX} documents")

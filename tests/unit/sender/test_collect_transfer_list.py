@@ -73,7 +73,10 @@ def test_a_list_on_the_disk_names_paths_from_its_own_folder(tmp_path: Path) -> N
             "tidegate: 1\nimages:\n- ref: a\n  platform: [linux/amd64]\n",
             "4:3: images[1].platform: unknown field; did you mean 'platforms'?",
         ),
-        ("tidegate: 1\nzzz: 1\n", "2:1: zzz: unknown field; known here are tidegate, images, layouts, files, keys, charts, tars, imgpkg, lists"),
+        (
+            "tidegate: 1\nzzz: 1\n",
+            "2:1: zzz: unknown field; known here are tidegate, images, layouts, files, keys, charts, tars, imgpkg, lists",
+        ),
         ("images: []\n", "1:1: top level: 'tidegate' is missing"),
         ("tidegate: 2\n", "1:11: tidegate: 2 is a version that is not known here; this is version 1"),
         ("tidegate: 1\nimages:\n  - required: true\n", "3:5: images[1]: 'ref' is missing"),
