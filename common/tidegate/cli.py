@@ -28,7 +28,7 @@ SECTIONS = (
         ("draft", "lock", "plan", "pack", "reproduce", "diff", "send", "outbox", "resend", "discard", "withdraw"),
     ),
     ("high side", ("receive", "watch", "inbox", "admit", "load", "check", "serve", "baseline", "clock")),
-    ("both sides", ("status", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
+    ("both sides", ("status", "link", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
     ("upkeep", ("find", "media", "cleanup", "restore")),
 )
 

@@ -1,23 +1,30 @@
 """Bundles over a stream on loopback: the real socket and reader, every kind of bad luck, and what comes of it."""
 
+import json
 import os
 import random
 import struct
+import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from diode import Diode
-from listening import listening
+from listening import free_port, listening, send_to
 from made_bundles import content
 from made_streams import MadeSession, make_session, renumbered
 from receiver_world import HighSide, LowSide, SignedBundle, signer
+from two_sides import tidegate_command
 
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat, heartbeat_tag
 from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.erasure.geometry import PartGeometry
+from tidegate.errors import HostError
+from tidegate_receiver.listener.status import link_status
 from tidegate_receiver.outcomes import OutcomeKind
 
 BLOBS = [content(1, 1_700_000), content(2, 90_000), b"small", content(3, 300_000)]
@@ -332,3 +339,116 @@ def test_preambles_in_pieces_out_of_order_still_lead_on(low: LowSide, high: High
     with listening(high) as listener:
         listener.send([*reversed(pieces), *pieces])
         listener.wait_for(lambda: listener.worker.speakers.chains()[low.chain.channel_id].newest.version == 4)
+
+
+def test_link_status_tells_what_came_and_where_it_was_lost(low: LowSide, high: HighSide, bundle: SignedBundle) -> None:
+    with listening(high) as listener:
+        datagrams = list(many_groups(low, bundle).datagrams())
+        listener.send([heartbeat(low, 1, interval=60), *datagrams[:100], *datagrams[103:]])
+        (outcome,) = listener.wait_for_bundles(1)
+        listener.wait_for(lambda: bool(link_status(high.workspace())))
+        address = str(listener.worker.opened.address)
+    (link,) = link_status(high.workspace())
+    assert not link.is_well, "nobody listens any more"
+    assert f"{address}: nobody listens" in link.lines[0]
+    assert outcome.name in link.lines[0]
+    assert "lost: 3 on the wire, 0 in the kernel" in "\n".join(link.lines)
+    assert f'tidegate_link_bundles_received_total{{link="{address}"}} 1\n' in link.metrics
+    assert link.facts["counts"]["heartbeats"] == 1  # type: ignore[index]
+
+
+def test_link_status_bears_a_file_of_another_version(high: HighSide) -> None:
+    folder = high.workspace().folder("links")
+    for name, text in (("a", "{}"), ("b", "[1]"), ("c", "no JSON")):
+        (folder / f"{name}.json").write_text(text)
+        (folder / f"{name}.prom").write_text("")
+    links = link_status(high.workspace())
+    assert len(links) == 3
+    assert not any(link.is_well for link in links)
+
+
+def test_junk_at_full_rate_is_bounded_and_the_next_session_arrives(
+    low: LowSide, high: HighSide, bundle: SignedBundle
+) -> None:
+    chance = random.Random(9)
+    kinds = [chance.randbytes(1400) for _ in range(50)]
+    kinds += [control_datagram(Kind.ANNOUNCEMENT, chance.randbytes(8), chance.randbytes(900)) for _ in range(50)]
+    kinds += [control_datagram(Kind.DATA, chance.randbytes(8), bytes(1440)) for _ in range(50)]
+    kinds += [control_datagram(Kind.TRUST, chance.randbytes(8), bytes(1400), block=0) for _ in range(50)]
+    with listening(high) as listener:
+        before = _resident_kib()
+        listener.send((kinds[number % len(kinds)] for number in range(40_000)), at_once=10_000)
+        listener.wait_for(lambda: listener.counts.junk_magic > 1000)
+        assert _resident_kib() - before < 32 * 1024
+        assert not listener.worker.sessions.by_tag
+        listener.send(many_groups(low, bundle).datagrams())
+        assert listener.wait_for_bundles(1)[0].kind is OutcomeKind.RECEIVED
+    assert high.holds(bundle, BLOBS)
+
+
+def _resident_kib() -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0])
+
+
+def test_a_listener_that_is_killed_leaves_no_reader_and_the_next_one_goes_on(
+    low: LowSide, high: HighSide, bundle: SignedBundle
+) -> None:
+    port = free_port()
+    datagrams = list(many_groups(low, bundle).datagrams())
+    first = _start(high, port)
+    readers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    send_to(port, datagrams[: len(datagrams) * 2 // 3])
+    _wait_until(lambda: high.state_of(bundle) == "receiving")
+    first.kill()
+    first.communicate()
+    _wait_until(lambda: not any(Path(f"/proc/{reader}").exists() for reader in readers))
+    assert len(readers) == 1
+    second = _start(high, port)
+    send_to(port, many_groups(low, bundle).datagrams())
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, out + err
+    assert "received" in out
+    assert high.holds(bundle, BLOBS)
+
+
+def _start(high: HighSide, port: int) -> "subprocess.Popen[str]":
+    """The installed command, once it listens."""
+    arguments = ["--root", str(high.root), "receive", f"udp://127.0.0.1:{port}", "--bundles", "1"]
+    started = subprocess.Popen(
+        [*tidegate_command(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    status = high.root / "links" / f"127.0.0.1_{port}.json"
+    _wait_until(lambda: status.is_file() and json.loads(status.read_text())["pid"] == started.pid)
+    return started
+
+
+def _wait_until(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("udp://192.0.2.77:5300",), 2, "no interface of this host has 192.0.2.77"),
+        (("udp://somewhere:5300",), 2, "names are not looked up"),
+        (("udp://127.0.0.1:5300", "/tmp"), 2, "a stream is received alone"),
+        (("--bundles", "1", "/tmp"), 2, "are for streams"),
+    ],
+)
+def test_wrong_words_are_told_by_name(high: HighSide, arguments: tuple[str, ...], code: int, said: str) -> None:
+    command = [*tidegate_command(), "--root", str(high.root), "receive", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(high: HighSide) -> None:
+    with listening(high) as listener:
+        command = [*tidegate_command(), "--root", str(high.root), "receive", f"udp://127.0.0.1:{listener.port}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == HostError.exit_code
+    assert "the port is taken" in done.stderr

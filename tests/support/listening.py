@@ -33,14 +33,7 @@ class Listening:
 
     def send(self, datagrams: Iterable[bytes], *, at_once: int = 100) -> int:
         """Send from one socket, with a pause now and then; how many."""
-        count = 0
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.connect(("127.0.0.1", self.port))
-            for count, datagram in enumerate(datagrams, 1):
-                sender.send(datagram)
-                if count % at_once == 0:
-                    time.sleep(0.001)
-        return count
+        return send_to(self.port, datagrams, at_once=at_once)
 
     def wait_for(self, what: Callable[[], bool]) -> None:
         until = time.monotonic() + TIME_LIMIT_SECONDS
@@ -54,12 +47,29 @@ class Listening:
         return self.outcomes
 
 
+def send_to(port: int, datagrams: Iterable[bytes], *, at_once: int = 100) -> int:
+    """Send to loopback from one socket, with a pause now and then; how many."""
+    count = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", port))
+        for count, datagram in enumerate(datagrams, 1):
+            sender.send(datagram)
+            if count % at_once == 0:
+                time.sleep(0.001)
+    return count
+
+
+def free_port() -> int:
+    """A UDP port that nobody has just now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextlib.contextmanager
 def listening(high: HighSide, **settings: object) -> Iterator[Listening]:
     """A listener over the high side's root. Raises at the end what ended it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     opened = open_stream_socket(parse_address(f"udp://127.0.0.1:{port}"))
     made: list[Listening] = []
     worker = Worker(

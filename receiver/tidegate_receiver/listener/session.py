@@ -1,9 +1,9 @@
 """One session as it comes in: which datagrams are its, where they go, and when a group is done with.
 
 A group of the chunks is handed on when all its symbols are there; or when it can be mended and a later one has begun;
-or when two later ones have; or when the session is over. It waits for its repairs also where nothing is missing: they tell
-symbols that lie. Groups of cover and head wait for their second coming, at the end of the session. What was handed on
-is not taken again. No socket, file or key is used here.
+or when two later ones have; or when the session is over. It waits for its repairs also where nothing is missing: they
+tell symbols that lie. Groups of cover and head wait for their second coming, at the end of the session. What was handed
+on is not taken again. No socket, file or key is used here.
 """
 
 import time
