@@ -140,6 +140,8 @@ def _joined(name: str, target: str) -> str:
 def open_region(path: Path) -> Iterator[Region]:
     """The file at `path` as a region. Raises CollectError."""
     try:
+        if path.exists() and not path.is_file():
+            raise ArchiveError(f"{path}: is no file")  # a FIFO would hang
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
         raise source_error(error, os.fsencode(path)) from None

@@ -197,6 +197,8 @@ def _read_file(path: Path) -> tuple[bytes, bytes | None]:
 
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise CollectError(f"{path}: is no file")  # a FIFO would hang
         with open(path, "rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from image_tars import config_of, digest_of, docker_tar, images_lock, imgpkg_tar
 from tidegate.depot.descriptors import Descriptor, Manifest, parse_manifest
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import CollectError
+from tidegate.errors import CollectError, SourceChangedError
 from tidegate.oci import OCI_LAYER_TAR, PLATFORMS
 from tidegate_sender.collect.archive_file import ArchiveError
-from tidegate_sender.collect.items import CollectReport
+from tidegate_sender.collect.charts import ChartItem
+from tidegate_sender.collect.items import CollectReport, Item
 from tidegate_sender.collect.locking import Renewal, lock_items
 from tidegate_sender.collect.pipeline import collect
 from tidegate_sender.collect.survey import survey
@@ -204,6 +206,16 @@ def test_planning_and_locking_bring_nothing_and_say_the_same(depot: Depot, tmp_p
 )
 def test_what_is_no_honest_tar_of_images_is_refused(depot: Depot, tmp_path: Path, data: bytes, message: str) -> None:
     assert message in refused(depot, tmp_path, data)
+
+
+def test_what_is_no_file_is_refused_and_hangs_nobody(depot: Depot, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    items: list[Item] = [TarItem(path=tmp_path / name) for name in ("fifo", "folder", "gone")]
+    items += [ChartItem(path=tmp_path / name) for name in ("fifo", "folder", "gone")]
+    report = collect(items, depot)
+    assert [type(failure.error) for failure in report.failures].count(SourceChangedError) == 2
+    assert len(report.failures) == 6
 
 
 def test_links_that_go_in_a_circle_end(depot: Depot, tmp_path: Path) -> None:
