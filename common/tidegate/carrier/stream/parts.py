@@ -97,7 +97,11 @@ def _find_shape(symbols: int, symbol_size: int, most: int, repairs: int, wanted:
     the session is sent twice (`bears_burst`).
     """
     tried = repairs
-    while tried and tried <= max(repairs, BURST_REDUNDANCY_MAX * most):
+    highest = int(max(repairs, BURST_REDUNDANCY_MAX * most))
+    blocks = -(-symbols // max(1, most * 7 // 8))
+    if wanted.burst_bytes > blocks * highest * (symbol_size + HEADER_BYTES):
+        tried = 0  # not even all repairs together would do
+    while tried and tried <= highest:
         cap = min(most, CODEWORD_MAX_SYMBOLS - tried)
         for sources in range(cap, max(1, cap * 7 // 8) - 1, -1):
             shape = _interleaved(symbols, symbol_size, sources, tried, wanted)
