@@ -36,14 +36,22 @@ class Finding:
 
 
 @click.command("doctor", short_help="What this host has and lacks; which erasure-code engine is used.")
+@click.option("--link", metavar="udp://ADDRESS", help="Look at this host's end of a link instead.")
 @shared_options()
-def command(invocation: Invocation) -> int:
-    """Look at the interpreter, the erasure-code engine, the root, its disk, the ledger, media and clients.
+def command(invocation: Invocation, link: str | None) -> int:
+    """Look at the interpreter, the erasure-code engine, the root, its disk, the ledger, media and clients; with --link
+    at interface, neighbour entry, buffers, offloads and queues of a link.
 
     Ends with 0 unless something needed is lacking (then 73).
     """
-    workspace = Workspace.find(invocation.root)
-    findings = [finding for look in LOOKS for finding in look(workspace)]
+    if link is not None:
+        from tidegate.carrier.stream.address import parse_address
+        from tidegate.commands.doctor_link import look_at_link
+
+        findings = list(look_at_link(parse_address(link)))
+    else:
+        workspace = Workspace.find(invocation.root)
+        findings = [finding for look in LOOKS for finding in look(workspace)]
     report = invocation.report
     report.table(("what", "", "found"), [(item.subject, item.state, item.text) for item in findings])
     for item in findings:
