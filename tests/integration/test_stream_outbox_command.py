@@ -232,7 +232,9 @@ def test_only_one_runner_serves_a_link(sides):
     with StreamReader() as reader, running(sides, reader):
         wait_for((sides.folder / "outbox" / "done").is_dir)
         answer = sides.low.fails(74, "outbox", "run", sides.folder / "outbox", "--to", reader.address, *QUIET)
-        assert "runs for" in answer.err
+        assert "already" in answer.err
+        bundle = sides.pack("docs", size=1000, count=1)
+        assert "already" in sides.low.fails(74, "send", bundle, reader.address, "--mtu", "1500").err
 
 
 @pytest.mark.parametrize(

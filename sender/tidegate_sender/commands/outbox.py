@@ -74,13 +74,14 @@ def run_command(
     from tidegate_sender.outbox.queue import remember_link
     from tidegate_sender.outbox.repeats import Retention
     from tidegate_sender.outbox.runner import Runner, RunnerOptions
+    from tidegate_sender.stream.delivery import link_in_use
 
     words = LinkWords(**link_words)
     pulse = PulseOptions(_heartbeat_seconds(heartbeat), parse_seconds(canary))
     retention = Retention(parse_seconds(keep), parse_bytes(keep_bytes), parse_seconds(repeat_every))
     report, workspace = invocation.report, invocation.workspace(Role.LOW)
     link, schedule = open_link(parse_address(to), words)
-    with link, _only_runner(workspace, str(link.address)):
+    with link, link_in_use(workspace, str(link.address)):
         share = parse_percent(redundancy) if redundancy is not None else None
         options = RunnerOptions(
             stream_options(workspace.settings, schedule, words, share), retention, pulse, until_empty
@@ -112,15 +113,6 @@ def run_command(
         failed=done.failed,
         sent_bytes=done.sent_bytes,
     )
-
-
-def _only_runner(workspace: "Workspace", link: str) -> Any:
-    from hashlib import sha256
-
-    from tidegate.files import locked
-
-    path = workspace.folder("spool") / f".outbox-{sha256(link.encode()).hexdigest()[:8]}.lock"
-    return locked(path, busy=f"an outbox runs for {link} already")
 
 
 def _stop_on_signal() -> threading.Event:

@@ -50,6 +50,15 @@ def send_over_link(
 def _send(
     report: Report, workspace: "Workspace", found: "FoundBundle", link: "Link", options: "StreamOptions", passes: int
 ) -> None:
+    from tidegate_sender.stream.delivery import link_in_use
+
+    with link_in_use(workspace, str(link.address)):
+        _send_passes(report, workspace, found, link, options, passes)
+
+
+def _send_passes(
+    report: Report, workspace: "Workspace", found: "FoundBundle", link: "Link", options: "StreamOptions", passes: int
+) -> None:
     from tidegate_sender.stream.delivery import BundleSending
     from tidegate_sender.stream.pacing import TokenBucket
     from tidegate_sender.stream.session import LinkPatience

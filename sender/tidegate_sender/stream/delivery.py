@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tidegate import clock
 from tidegate.bundle.container import CHUNKS, BundleFile
-from tidegate.carrier.stream.parts import Parts, plan_stream_parts
+from tidegate.carrier.stream.parts import GROUPS_IN_MEMORY, Parts, plan_stream_parts
 from tidegate.carrier.stream.session import (
     Span,
     StreamFacts,
@@ -26,6 +26,7 @@ from tidegate.carrier.stream.session import (
     resend_spans,
 )
 from tidegate.errors import BundleUnknownError, TidegateError, UsageError
+from tidegate.files import locked
 from tidegate.ledger.entries import Entry, Event, Outcome, Target, entry
 from tidegate.lookup import FoundBundle
 from tidegate.pieces import ChunkRange
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BURST_SECONDS = 0.005
 CURSOR_MAX_BYTES = 65536
+GROUP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class StreamOptions:
         return int(self.burst_seconds * self.schedule.highest)
 
     def plan(self, lengths: tuple[int, int, int], symbol_bytes: int) -> Parts:
+        """The code of each part. On a slow link groups are small: nothing overtakes, and nobody stops, within one."""
+        room = int(self.schedule.highest * GROUP_SECONDS) * GROUPS_IN_MEMORY
         return plan_stream_parts(
             lengths,
             symbol_bytes,
             redundancy=self.redundancy,
             expected_loss=self.expected_loss,
             burst_bytes=self.burst_bytes,
-            memory=self.memory_bytes,
+            memory=min(self.memory_bytes, room),
         )
 
 
@@ -115,7 +119,8 @@ class BundleSending:
         self._pieces = pieces
         self._stack = contextlib.ExitStack()
         self._sent_bytes = 0
-        self._cursor = Cursor.of(workspace, found.bundle_id, str(link.address))
+        # An interrupted repeat is nothing that a sending which a person asked for may go on with.
+        self._cursor = Cursor.of(workspace, found.bundle_id, f"{link.address}{' repeat' * is_repeat}")
         self.result: Sent | None = None
 
     def __enter__(self) -> Self:
@@ -247,6 +252,12 @@ def send_entry(row: BundleRow, manifest: "Manifest", outcome: Outcome, link: str
         targets=(Target("link", link),),
         **more,
     )
+
+
+def link_in_use(workspace: "Workspace", link: str) -> contextlib.AbstractContextManager[None]:
+    """Hold a link for this process: two senders would go at twice the rate. Raises BusyError."""
+    path = workspace.folder("spool") / f".link-{sha256(link.encode()).hexdigest()[:8]}.lock"
+    return locked(path, busy=f"something is sent to {link} already, by another command or the outbox")
 
 
 class Cursor:
