@@ -269,8 +269,21 @@ class Session:
 
     @property
     def has_all(self) -> bool:
-        """Whether nothing more is wanted."""
-        return self.has_papers and not self.parts[CHUNKS].wanted.any()
+        """Whether nothing more is wanted; after the sender's last word, whether all can be mended."""
+        chunks = self.parts[CHUNKS]
+        if not self.has_papers:
+            return False
+        if not self._end_heard:
+            return not chunks.wanted.any()
+        open_groups = chunks.open.values()
+        return int(np.count_nonzero(chunks.wanted)) == len(open_groups) and all(
+            arriving.is_mendable for arriving in open_groups
+        )
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the sender has said that all is sent."""
+        return bool(self._end_heard)
 
     def release_papers(self) -> None:
         """Give the memory of cover and head back."""

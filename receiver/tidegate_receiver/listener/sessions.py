@@ -31,6 +31,8 @@ SESSIONS_OF_A_KEY = 4
 #: a session of the same bundle takes over from one that was silent for so long
 SILENT_SECONDS = 0.5
 DUPLICATE_SECONDS = 24 * 3600.0  # between two entries that a bundle came again
+#: a session that this host could not take (disk full, quota) is tried again after so long, if it still comes
+FAILED_SECONDS = 60.0
 #: sessions that are all here and wait for a thread
 WAITING_MAX = 4096
 
@@ -61,12 +63,19 @@ class Sessions:
         self.by_tag: dict[int, _Open] = {}
         self._done = Remembered()
         self._duplicates: dict[str, float] = {}
+        self._put_off: dict[int, float] = {}
 
     # --- announcements ------------------------------------------------------------------------
 
     def knows(self, tag: int) -> bool:
         """Whether an announcement of `tag` has nothing new to say."""
-        return tag in self.by_tag or tag in self._done
+        if tag in self.by_tag or tag in self._done:
+            return True
+        until = self._put_off.get(tag)
+        if until is not None and time.monotonic() >= until:
+            del self._put_off[tag]
+            return False
+        return until is not None
 
     def open(self, verified: VerifiedAnnouncement) -> None:
         """Begin a session, unless its bundle is here, or too many are under way."""
@@ -104,7 +113,8 @@ class Sessions:
             if item.session.is_silent_for(SILENT_SECONDS):
                 self._finish(item)  # its end was lost, or its sender stopped
         key = verified.frame.key_id
-        receiving = [item.session for item in self.by_tag.values() if not item.session.is_over]
+        sessions = (item.session for item in self.by_tag.values())
+        receiving = [session for session in sessions if not session.is_over and not session.is_ending]
         of_key = sum(session.verified.frame.key_id == key for session in receiving)
         return not same and of_key < SESSIONS_OF_A_KEY and len(self.by_tag) < WAITING_MAX
 
@@ -166,8 +176,9 @@ class Sessions:
 
     def hear_end(self, tag: int, sent: int) -> None:
         item = self.by_tag.get(tag)
-        if item is not None:
+        if item is not None and not item.session.is_over:
             item.session.hear_end(sent)
+            self._submit_if_ready(item)
 
     def _submit_if_ready(self, item: _Open) -> None:
         if not item.is_submitted and (item.session.has_papers or item.source.has_arrived):
@@ -221,6 +232,10 @@ class Sessions:
         self._forget(item)
         if taken.outcome is not None and taken.outcome.kind in _DONE:
             self._done.add(taken.tag)
+        elif taken.outcome is not None and taken.outcome.kind is OutcomeKind.FAILED:
+            if len(self._put_off) >= WAITING_MAX:
+                self._put_off.pop(next(iter(self._put_off)))
+            self._put_off[taken.tag] = time.monotonic() + FAILED_SECONDS
 
     def finish_all(self) -> None:
         """The listener ends: whoever waits for more gets told that there is none."""
