@@ -140,6 +140,19 @@ def test_hold_cancel_first_and_list_order_the_queue(sides):
         sides.low.fails(18, "outbox", "hold", "3")
 
 
+def test_a_bundle_that_is_cancelled_while_it_is_sent_stops_with_its_group(sides):
+    large = sides.pack("large", size=30_000_000, count=1)
+    with StreamReader() as reader:
+        sides.low.good("outbox", "add", large, "--to", reader.address)
+        with running(sides, reader, "--rate", "40mbit", "--burst", "1ms"):
+            wait_for(lambda: any(len(session.groups()) > 2 for session in list(reader.sessions.values())))
+            sides.low.good("outbox", "cancel", large)
+            wait_for(lambda: sides.low.events()[-1:] == ["send partial"])
+        reader.finish()
+        (session,) = reader.sessions.values()
+        assert not session.ends
+
+
 def test_idle_time_repeats_the_newest_first_with_other_symbols(sides):
     with StreamReader() as reader:
         for number in range(2):

@@ -1,7 +1,8 @@
 """What is sent again while nothing waits: what went over the link lately and was not confirmed, the newest first.
 
 So a receiver that was down over a weekend mends itself, and nobody needs to know. Each repeat begins with other
-symbols, so that any part of it helps. What every site confirmed by a return slip is not repeated, nor what is void or expired.
+symbols, so that any part of it helps. What every site confirmed by a return slip is not repeated, nor what is void or
+expired.
 """
 
 from dataclasses import dataclass

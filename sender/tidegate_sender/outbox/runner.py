@@ -24,6 +24,7 @@ from tidegate_sender.delivery import preamble_of
 from tidegate_sender.outbox.folder import OutboxFolder
 from tidegate_sender.outbox.intake import Intake
 from tidegate_sender.outbox.pulse import Canary, Pulse, PulseOptions
+from tidegate_sender.outbox.queue import OPEN
 from tidegate_sender.outbox.repeats import Retention, repeat_round
 from tidegate_sender.stream.delivery import BundleSending, Sent, StreamOptions
 from tidegate_sender.stream.link import Link
@@ -156,10 +157,20 @@ class Runner:
             self._queue_at = now
             with self._workspace.state.reading() as tx:
                 waiting = next_waiting(tx, self._name)
+                known = {key: get_sending(tx, key, self._name) for key in self._open}
             self._wanted = waiting.bundle_id if waiting is not None else None
+            self._drop_cancelled({key for key, row in known.items() if row is None or row.state not in OPEN})
         if self._wanted is not None:
             return self._wanted, False
         return (None if self._options.until_empty else self._next_repeat(now)), True
+
+    def _drop_cancelled(self, keys: set[str]) -> None:
+        """End sendings that a person has cancelled meanwhile."""
+        for key in keys:
+            sending = self._open[key].sending
+            if not sending.is_repeat:
+                self._close(key)
+                sending.cancel()
 
     def _next_repeat(self, now: float) -> str | None:
         for key, known in self._open.items():

@@ -165,6 +165,11 @@ class BundleSending:
         wanted = [ChunkRange(first, end) for first, end in self._pieces]
         return resend_spans(parts, groups_of(self._bundle.tables().chunks, wanted, parts[CHUNKS]))
 
+    def cancel(self) -> None:
+        """Record that the rest of it is not wanted; a later sending begins anew. `steps` has been left."""
+        self._record(Outcome.PARTIAL, detail="cancelled")
+        self._cursor.clear()
+
     def _sender(self, parts: Parts, spans: tuple[Span, ...], passes: int) -> SessionSender:
         manifest = self._manifest
         facts = StreamFacts(
