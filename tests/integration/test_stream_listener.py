@@ -373,7 +373,7 @@ def test_junk_at_full_rate_is_bounded_and_the_next_session_arrives(
     chance = random.Random(9)
     kinds = [chance.randbytes(1400) for _ in range(50)]
     kinds += [control_datagram(Kind.ANNOUNCEMENT, chance.randbytes(8), chance.randbytes(900)) for _ in range(50)]
-    kinds += [control_datagram(Kind.DATA, chance.randbytes(8), bytes(1440)) for _ in range(50)]
+    kinds += [control_datagram(Kind.DATA, chance.randbytes(8), bytes(1440)) for _ in range(500)]
     kinds += [control_datagram(Kind.TRUST, chance.randbytes(8), bytes(1400), block=0) for _ in range(50)]
     with listening(high) as listener:
         before = _resident_kib()

@@ -49,7 +49,7 @@ class Heartbeats:
         self.speakers = speakers
         self.status = status
         self._links: dict[str, _Link] = {}
-        self._seen = Remembered(256)
+        self._seen: Remembered[bytes] = Remembered(256)
 
     def take(self, tag: bytes, data: memoryview) -> None:
         """One datagram of kind heartbeat."""

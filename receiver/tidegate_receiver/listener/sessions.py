@@ -33,6 +33,8 @@ SILENT_SECONDS = 0.5
 DUPLICATE_SECONDS = 24 * 3600.0  # between two entries that a bundle came again
 #: a session that this host could not take (disk full, quota) is tried again after so long, if it still comes
 FAILED_SECONDS = 60.0
+#: of tags in one batch that are looked up one by one
+DISTINCT_MAX = 64
 #: sessions that are all here and wait for a thread
 WAITING_MAX = 4096
 
@@ -61,7 +63,7 @@ class Sessions:
         self.counts = counts
         self.tell = tell
         self.by_tag: dict[int, _Open] = {}
-        self._done = Remembered()
+        self._done: Remembered[int] = Remembered()
         self._duplicates: dict[str, float] = {}
         self._put_off: dict[int, float] = {}
 
@@ -160,13 +162,15 @@ class Sessions:
 
     def _count_others(self, tags: Numbers) -> None:
         """What is of no session under way: repeats of what is here, or strangers."""
-        for tag, count in zip(*np.unique(tags, return_counts=True), strict=True):
-            if int(tag) in self.by_tag and not self.by_tag[int(tag)].session.is_over:
-                continue
-            if self.knows(int(tag)):
-                self.counts.repeated += int(count)
-            else:
-                self.counts.unknown_tag += int(count)
+        receiving = [tag for tag, item in self.by_tag.items() if not item.session.is_over]
+        others = tags[~np.isin(tags, np.array(receiving, np.uint64))]
+        distinct, counts = np.unique(others, return_counts=True)
+        if len(distinct) > DISTINCT_MAX:  # strangers: no look at each
+            known = np.isin(distinct, np.array([*self.by_tag, *self._done, *self._put_off], np.uint64))
+        else:
+            known = np.array([self.knows(tag) for tag in distinct.tolist()], np.bool_)
+        self.counts.repeated += int(counts[known].sum())
+        self.counts.unknown_tag += int(counts[~known].sum())
 
     def hear_control(self, tag: int, running: int) -> None:
         """An announcement or an end of `tag` came: it has a running number as data has."""

@@ -7,6 +7,8 @@ entry for each reason and hour; the others are counted. Times are monotonic.
 import contextlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 from tidegate.carrier.announcement import announcement_tag, read_announcement_frame
 from tidegate.carrier.stream.session import PreambleAssembler
@@ -45,14 +47,17 @@ class Budget:
         return True
 
 
-class Remembered:
+Item = TypeVar("Item")
+
+
+class Remembered(Generic[Item]):
     """A bounded set: the oldest goes."""
 
     def __init__(self, limit: int = REMEMBERED_TAGS) -> None:
         self._limit = limit
-        self._items: OrderedDict[object, None] = OrderedDict()
+        self._items: OrderedDict[Item, None] = OrderedDict()
 
-    def add(self, item: object) -> None:
+    def add(self, item: Item) -> None:
         self._items[item] = None
         self._items.move_to_end(item)
         while len(self._items) > self._limit:
@@ -60,6 +65,9 @@ class Remembered:
 
     def __contains__(self, item: object) -> bool:
         return item in self._items
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
 
     def clear(self) -> None:
         self._items.clear()
@@ -75,8 +83,8 @@ class Speakers:
         self._known_time = 0
         self._read_at = float("-inf")
         self._assembler = PreambleAssembler()
-        self._preambles = Remembered(256)
-        self._refused = Remembered()
+        self._preambles: Remembered[bytes] = Remembered(256)
+        self._refused: Remembered[bytes] = Remembered()
         self._budget = Budget(VERIFIED_PER_SECOND)
         self._told: dict[str, float] = {}
 
