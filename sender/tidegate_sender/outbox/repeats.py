@@ -13,7 +13,7 @@ from tidegate.lookup import bundle_path
 from tidegate.state.bundles import BundleRow
 from tidegate.state.sendings import SendingState
 from tidegate.units import GIB
-from tidegate_sender.outbox.queue import list_queue
+from tidegate_sender.outbox.queue import QueueItem, list_queue
 from tidegate_sender.slip_memory import held_by_all
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def repeat_round(workspace: "Workspace", link: str, retention: Retention) -> tup
     now, room = clock.now(), retention.total_bytes
     confirmed = _Confirmed(workspace)
     chosen = []
-    for item in sorted(list_queue(workspace, link), key=lambda item: item.sending.sent or 0, reverse=True):
+    for item in sorted(list_queue(workspace, link), key=_age, reverse=True):
         sending, row = item.sending, item.row
         if row is None or sending.state is not SendingState.SENT or sending.sent is None:
             continue
@@ -53,6 +53,11 @@ def repeat_round(workspace: "Workspace", link: str, retention: Retention) -> tup
         if not 0 <= now - (sending.last or 0) < retention.pause_seconds:
             chosen.append(row.bundle_id)
     return tuple(chosen)
+
+
+def _age(item: QueueItem) -> tuple[int, int]:
+    """When it was first sent, then its number: small bundles go out many in a second."""
+    return item.sending.sent or 0, item.row.sequence if item.row is not None else 0
 
 
 class _Confirmed:
