@@ -125,16 +125,19 @@ class Sessions:
         return item.session.announcement.bundle_id == verified.announcement.bundle_id
 
     def _note_duplicate(self, verified: VerifiedAnnouncement) -> None:
-        """One entry a bundle and day: repeats in idle time come by the hundred."""
+        """One entry a bundle and day, none on the day it came: repeats in idle time come by the hundred."""
         bundle_id, now = verified.announcement.bundle_id, time.monotonic()
         if now - self._duplicates.get(bundle_id, float("-inf")) < DUPLICATE_SECONDS:
             return
-        if len(self._duplicates) >= WAITING_MAX:
-            self._duplicates.pop(next(iter(self._duplicates)))
-        self._duplicates[bundle_id] = now
+        self._remember(bundle_id)
         self.counts.bundles_duplicate += 1
         with self.workspace.state.transaction() as tx:
             record_duplicate(tx, Subject(verified, None))
+
+    def _remember(self, bundle_id: str) -> None:
+        if len(self._duplicates) >= WAITING_MAX:
+            self._duplicates.pop(next(iter(self._duplicates)))
+        self._duplicates[bundle_id] = time.monotonic()
 
     # --- datagrams ----------------------------------------------------------------------------
 
@@ -236,6 +239,7 @@ class Sessions:
         self._forget(item)
         if taken.outcome is not None and taken.outcome.kind in _DONE:
             self._done.add(taken.tag)
+            self._remember(taken.outcome.bundle_id)  # its second pass and first repeats are no news
         elif taken.outcome is not None and taken.outcome.kind is OutcomeKind.FAILED:
             if len(self._put_off) >= WAITING_MAX:
                 self._put_off.pop(next(iter(self._put_off)))
