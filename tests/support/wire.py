@@ -25,6 +25,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 LOW_ADDRESS, HIGH_ADDRESS = "10.99.0.1", "10.99.0.2"
 LOW_ADDRESS_6, HIGH_ADDRESS_6 = "fd99::1", "fd99::2"
@@ -183,6 +184,7 @@ class Wire:
 @contextlib.contextmanager
 def wire(mtu: int = 1500, *, loss_percent: float = 0.0, burst: int = 0, every: int = 10_000) -> Iterator[Wire]:
     """A wire that is taken down at the end."""
+    _sweep()
     link = Wire(f"tgw{os.getpid()}-{next(_numbers)}", mtu)
     try:
         link._up()
@@ -190,6 +192,14 @@ def wire(mtu: int = 1500, *, loss_percent: float = 0.0, burst: int = 0, every: i
         yield link
     finally:
         link._down()
+
+
+def _sweep() -> None:
+    """Take down what processes left that were killed."""
+    for path in Path("/run/netns").glob("tgw*-*-*"):
+        pid = path.name[3:].split("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            subprocess.run(["ip", "netns", "del", path.name], check=False, capture_output=True)
 
 
 @contextlib.contextmanager
