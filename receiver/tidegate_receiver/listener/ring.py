@@ -27,7 +27,6 @@ CONTROLLEN_OFFSET: Final = 40
 FLAGS_OFFSET: Final = 48
 LENGTH_OFFSET: Final = 56
 
-_U64 = struct.Struct("<Q")
 #: places among the counters
 WRITTEN, TAKEN, STOP, FULL_WAITS, READS, ERRNO, READY = range(7)
 
@@ -45,6 +44,10 @@ class Ring:
         self.slots_offset = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
         self.nbytes = self.slots_offset + slot_count * SLOT_BYTES
         self.memory = mmap.mmap(fd, self.nbytes)
+        self._view = memoryview(self.memory)
+        # Items of a cast view are stored by one aligned move; struct.pack_into fills with zeros first, which the
+        # other process would see.
+        self._counters = self._view[:COUNTERS_BYTES].cast("Q")
 
     @classmethod
     def create(cls, slot_count: int = SLOT_COUNT) -> "Ring":
@@ -60,12 +63,13 @@ class Ring:
 
     def get(self, counter: int) -> int:
         """One of the counters named above; aligned words, so neither process sees half of one."""
-        value: int = _U64.unpack_from(self.memory, counter * 8)[0]
-        return value
+        return self._counters[counter]
 
     def set(self, counter: int, value: int) -> None:
-        _U64.pack_into(self.memory, counter * 8, value)
+        self._counters[counter] = value
 
     def close(self) -> None:
+        self._counters.release()
+        self._view.release()
         self.memory.close()
         os.close(self.fd)
