@@ -80,9 +80,15 @@ class _Gathered:
 
 def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOptions) -> MediumReport:
     gathered = _Gathered()
+    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
     with contextlib.ExitStack() as stack:
+        looks = []
         for folder in folders:
-            _gather(workspace, folder, options, gathered, _look_at(workspace, folder, options, stack))
+            look = _look_at(workspace, folder, options, stack)
+            looks.append((look, _meet(workspace, folder, look, chains, options)))
+        # Only now: a key that the root on one stick replaces must not count for the stick that was named before it.
+        for look, seen in looks:
+            _gather(workspace, look, seen, chains, options, gathered)
         if not options.dry_run:
             with workspace.state.transaction() as tx:
                 gathered.notes += tuple(filter(None, (check_clock(tx, workspace),)))
@@ -103,16 +109,30 @@ def _look_at(workspace: Workspace, place: Path, options: ReceiveOptions, stack: 
     return look_without_files(place, chains, stack, options.progress)
 
 
-def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathered: _Gathered, look: Look) -> None:
-    """Add what the verified volumes of one medium hold."""
+def _meet(
+    workspace: Workspace, folder: Path, look: Look, chains: dict[str, Chain], options: ReceiveOptions
+) -> Sighting:
+    """Record that a medium came, and follow the roots on it; `chains` leads on. None of its volumes is judged yet."""
     contents = look.contents
     seen = _sight(workspace, contents, look.medium, options)
-    medium = seen.facts
     if not options.dry_run:
         _record_medium(workspace, seen, contents)
     if not contents.volumes:
         raise nothing_error(folder, contents)
-    chains = _follow_preambles(workspace, contents.volumes, medium, options)
+    _follow_preambles(workspace, contents.volumes, chains, seen.facts, options)
+    return seen
+
+
+def _gather(
+    workspace: Workspace,
+    look: Look,
+    seen: Sighting,
+    chains: dict[str, Chain],
+    options: ReceiveOptions,
+    gathered: _Gathered,
+) -> None:
+    """Add what the verified volumes of one medium hold."""
+    contents, medium = look.contents, seen.facts
     bundles: dict[str, list[Copy]] = {}
     refused: list[TidegateError] = []
     room = RUNS_MAX
@@ -141,9 +161,12 @@ def _gather(workspace: Workspace, folder: Path, options: ReceiveOptions, gathere
 def _sight(workspace: Workspace, contents: MediumContents, facts: Medium, options: ReceiveOptions) -> Sighting:
     """Which medium it is, by its token; nothing is stored yet."""
     look_only = replace(options, dry_run=True)
-    return sight_medium(
-        workspace, contents, facts, lambda: _follow_preambles(workspace, contents.volumes, facts, look_only)
-    )
+
+    def chains() -> dict[str, Chain]:
+        pinned = {chain.channel_id: chain for chain in workspace.trust.chains()}
+        return _follow_preambles(workspace, contents.volumes, pinned, facts, look_only)
+
+    return sight_medium(workspace, contents, facts, chains)
 
 
 def nothing_error(folder: Path, contents: MediumContents) -> NothingOnMediumError:
@@ -170,13 +193,16 @@ def _in_order(bundles: Mapping[str, list[Copy]]) -> Iterable[tuple[Copy, ...]]:
 
 
 def _follow_preambles(
-    workspace: Workspace, volumes: Iterable[FoundVolume], medium: Medium, options: ReceiveOptions
+    workspace: Workspace,
+    volumes: Iterable[FoundVolume],
+    chains: dict[str, Chain],
+    medium: Medium,
+    options: ReceiveOptions,
 ) -> dict[str, Chain]:
-    """The pinned chains by channel id, with all that the medium brings.
+    """`chains`, the pinned ones by channel id, with all that the medium brings.
 
     Before any announcement is judged: a key that one volume's root revokes must not count for the volume before it.
     """
-    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
     for found in volumes:
         with contextlib.suppress(RefusedError, MediaError, TrustError):  # told when the volume itself is judged
             _follow_preamble(workspace, found, chains, medium, options)

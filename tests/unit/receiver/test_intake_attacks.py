@@ -23,6 +23,7 @@ from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.state.names import NameOutcome, set_name_if_newer
 from tidegate.trust.rotation import revoke_key
 from tidegate_receiver.bundle_intake import BundleIntake
+from tidegate_receiver.intake import receive_media
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.spool import Spool
 
@@ -70,6 +71,24 @@ def forged_volumes(low: LowSide, folder: Path, count: int) -> None:
         digest = preamble_digest(preamble)
         label = Label(Place.OPENING, announcement_tag(data), 1, 1, 0, 1, len(preamble), digest, data)
         (folder / f"{number:04d}.TGV").write_bytes(build_label(label) + preamble)
+
+
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_root_that_revokes_a_key_counts_for_every_stick_that_is_named_with_the_one_that_brings_it(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    low = LowSide()
+    thief = low.add_release_key("thief", "tom")
+    high = HighSide.make(tmp_path / "high", low)
+    low.write(low.bundle(BLOBS, signers=[thief], sequence=1), tmp_path / "old")
+    low.chain = revoke_key(low.chain, thief.key_id, [low.keys["root"]], CREATED)
+    low.write(low.bundle([content(2, 60_000)], sequence=2), tmp_path / "new")
+    workspace = high.workspace()
+    report = receive_media(workspace, tuple(tmp_path / name for name in order))
+    workspace.state.close()
+    outcomes = {outcome.sequence: outcome for outcome in report.outcomes}
+    assert (outcomes[1].kind, outcomes[1].exit_code) == (OutcomeKind.REFUSED, 34)
+    assert outcomes[2].kind is OutcomeKind.RECEIVED
 
 
 def test_a_stick_of_forged_volumes_does_not_fill_the_ledger(low: LowSide, high: HighSide, tmp_path: Path) -> None:
