@@ -16,6 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tidegate.config_tables import (
+    AfterLoadSettings,
+    AlarmSettings,
+    TargetSettings,
+    read_after_load,
+    read_alarm,
+    read_targets,
+)
 from tidegate.errors import UsageError
 from tidegate.names import NAME
 from tidegate.units import GIB, MIB
@@ -73,13 +81,6 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetSettings:
-    """A place that transfer lists may name by ``load:``, ``[targets.NAME]``; `to` as ``load --to`` takes it."""
-
-    to: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a root. `origins` tells for each name which source won (``--show-config``)."""
 
@@ -99,6 +100,10 @@ class Settings:
     again_max_bytes: int = 32 * GIB
     #: days that `cleanup` leaves things, each counted from when it became superfluous
     keep_days: int = 90
+    #: high side: days that the listener and `cleanup` leave what came over a stream and is not whole
+    keep_incomplete_days: int = 10
+    #: high side: hours without a whole canary after which that is an alarm; 0 for never
+    canary_hours: int = 26
     #: high side: what two people need where two are asked for, as for a lower floor of time
     two_people: TwoPeople = TwoPeople.SIGNED
     stage: str = "default"
@@ -114,6 +119,10 @@ class Settings:
     registries: dict[str, RegistrySettings] = field(default_factory=dict)
     #: what names after ``load --to``, and after ``load:`` in a list, stand for here
     targets: dict[str, TargetSettings] = field(default_factory=dict)
+    #: high side: whether every load goes to all targets that the list asks for, also one that runs by itself
+    load_asked: bool = False
+    after_load: AfterLoadSettings = field(default_factory=AfterLoadSettings)
+    alarm: AlarmSettings = field(default_factory=AlarmSettings)
     origins: dict[str, str] = field(default_factory=dict)
 
     def release_of(self, channel_name: str) -> Release:
@@ -204,7 +213,11 @@ def _with_values(settings: Settings, table: dict[str, Any], origin: str) -> Sett
     if "registries" in values:
         values["registries"] = {**settings.registries, **_registries(values["registries"], f"{origin}: registries")}
     if "targets" in values:
-        values["targets"] = {**settings.targets, **_targets(values["targets"], f"{origin}: targets")}
+        values["targets"] = {**settings.targets, **read_targets(values["targets"], f"{origin}: targets")}
+    if "after_load" in values:
+        values["after_load"] = read_after_load(values["after_load"], f"{origin}: after_load")
+    if "alarm" in values:
+        values["alarm"] = read_alarm(values["alarm"], f"{origin}: alarm")
     return replace(settings, **values, origins={**settings.origins, **dict.fromkeys(table, origin)})
 
 
@@ -231,19 +244,6 @@ def _registries(value: object, where: str) -> dict[str, RegistrySettings]:
         for key, setting in facts.items():
             _check(key, setting, f"{where}.{host}.{key}")
         found[host] = RegistrySettings(**{**facts, "mirrors": tuple(facts.get("mirrors", ()))})
-    return found
-
-
-def _targets(value: object, where: str) -> dict[str, TargetSettings]:
-    """The tables ``[targets.NAME]``."""
-    found = {}
-    for name, table in _table(value, where).items():
-        facts = _table(table, f"{where}.{name}")
-        _refuse_unknown(facts, TargetSettings, f"{where}.{name}:")
-        to = facts.get("to")
-        if not _is_name(name) or not isinstance(to, str) or not to:
-            raise UsageError(f"{where}.{name}: needs a name of small letters, and to: what load --to takes")
-        found[name] = TargetSettings(to)
     return found
 
 
@@ -306,7 +306,7 @@ def _is_yes_or_no(value: object) -> bool:
 
 _HOST = r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 #: settings that are tables of their own
-_TABLES = {"channels", "registries", "targets"}
+_TABLES = {"channels", "registries", "targets", "after_load", "alarm"}
 _TUPLES = {"sites", "media_folders", "provenance_keys", "slip_fields"}
 #: for each setting: whether a value will do, and what would, in words
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -316,12 +316,14 @@ _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
     "channel": (lambda value: value == "" or _is_name(value), "a name"),
     "sites": (_are_texts, 'a list of names like ["plant-7"]'),
     "clock_trusted": (lambda value: isinstance(value, bool), "true or false"),
+    "load_asked": (lambda value: isinstance(value, bool), "true or false"),
     "memory_bytes": (_is_size, "a whole number of bytes"),
     "redundancy": (_is_share, f"a number from 0 to {REDUNDANCY_MAX}; 0.1 is 10%"),
     "expire_days": (_is_size, "a whole number of days, 0 for never"),
     "quota_bytes": (_is_size, "a whole number of bytes, 0 for no quota"),
     "again_max_bytes": (_is_size, "a whole number of bytes, 0 for no limit"),
-    "keep_days": (_is_size, "a whole number of days"),
+    **dict.fromkeys(("keep_days", "keep_incomplete_days"), (_is_size, "a whole number of days")),
+    "canary_hours": (_is_size, "a whole number of hours, 0 for never"),
     "stage": (_is_name, "a name: 1 to 64 of a-z 0-9 . _ -, first and last a letter or digit"),
     "slip_fields": (_are_slip_fields, 'a list of "held", "missing", "code", "date"'),
     "if_found": (lambda value: isinstance(value, str), "a text"),

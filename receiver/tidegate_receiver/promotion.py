@@ -9,10 +9,10 @@ is named last, the state changes in one transaction with its entries, and a targ
 One load at a time: what a name points to is decided under one lock.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tidegate.depot.commit import BlobCommit
 from tidegate.depot.descriptors import Descriptor
@@ -21,22 +21,33 @@ from tidegate.errors import BlobDamagedError, LedgerError, TidegateError
 from tidegate.files import locked
 from tidegate.ledger.entries import Event, Outcome
 from tidegate.report import ProgressCallback
-from tidegate.state.bundles import BundleState, set_bundle_state
-from tidegate.state.db import Transaction
-from tidegate.state.jobs import advance_job, begin_job, end_job
+from tidegate.state.bundles import BundleRow, BundleState, set_bundle_state
+from tidegate.state.jobs import begin_job, end_job
 from tidegate.state.names import set_name_if_newer
+from tidegate.state.placements import put_placements
 from tidegate.workspace import Workspace
-from tidegate_receiver.loaders.items import LoadedItem, Loader, LoadItem, load_all
-from tidegate_receiver.promotion_entries import discovery_entry, failure_entry, plan_entry, stage_entry, target_entry
+from tidegate_receiver.loaders.items import LoadedItem
+from tidegate_receiver.promotion_entries import failure_entry, plan_entry, stage_entry
 from tidegate_receiver.promotion_plan import Plan, find_row, plan_load
+from tidegate_receiver.promotion_target import load_to_target, queue_verdicts, stage_placements
 from tidegate_receiver.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.release import Releaser
 from tidegate_receiver.stages import put_on_stage, stage_folder, stage_lacks
+from tidegate_receiver.target_plan import TargetPlan
 
 #: in stages/; whoever changes what stages and depot name, or removes from them, holds it
 LOAD_LOCK = ".load.lock"
 _LOCK_WAIT_SECONDS = 10.0
 _CHECK_THREADS = 2  # hashlib releases the GIL
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """What became of one target: its artifacts, or why there are none."""
+
+    target: str
+    items: tuple[LoadedItem, ...] = ()
+    error: TidegateError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +60,24 @@ class LoadReport:
     stage: str
     promoted: bool  # False: the bundle was promoted before
     items: tuple[LoadedItem, ...]  # at `target`, or on the stage where there is none
+    #: the targets that were loaded to, with a comma between
     target: str | None = None
     #: names that a newer bundle has set: they stay where they are
     kept_names: tuple[str, ...] = ()
     #: names that the low side no longer carries; nothing is removed here
     removed: tuple[str, ...] = ()
     dry_run: bool = False
+    targets: tuple[TargetReport, ...] = ()
+    #: targets that the list asks for, and that the settings of this side do not have
+    unknown_targets: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[TargetReport, ...]:
+        return tuple(found for found in self.targets if found.error is not None)
 
     @property
     def nothing_to_do(self) -> bool:
-        return not self.promoted and not any(item.changed for item in self.items)
+        return not self.promoted and not self.failures and not any(item.changed for item in self.items)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,29 +88,50 @@ def load(
     workspace: Workspace,
     bundle: str,
     *,
-    to: str | None = None,
+    to: str | Sequence[str] | None = None,
+    asked: bool | None = None,
     dry_run: bool = False,
     releaser: Releaser = Releaser.PERSON,
     progress: ProgressCallback | None = None,
 ) -> LoadReport:
-    """Promote `bundle` (a name, a number, digits of its id) and load it to `to`: a registry, a folder, or nowhere else.
+    """Promote `bundle` (a name, a number, digits of its id) and load it to every target in `to`: registries, folders …
 
+    With `asked` (None: as the settings say) also to every target that its list asks for and the settings know. What
+    fails at one target of several is in the report, and the others go on.
     Raises BundleUnknownError, NotReleasedError, LoadError, RequiredMissingError, NameTakenError, UnsafePathError,
     RegistryError, BlobDamagedError, BlobMissingError, DiskFullError. What failed is in the ledger, and nothing is half
     loaded: run the same command again.
     """
+    places = (to,) if isinstance(to, str) else tuple(to or ())
+    everywhere = (workspace.settings.load_asked and not places) if asked is None else asked
     if dry_run:
-        plan = plan_load(workspace, bundle, to, releaser)
-        changes_all = plan.is_new or plan.loader is not None  # what a target has is asked for when it is loaded
-        lacking = plan.places if changes_all else stage_lacks(stage_folder(workspace), plan.places)
-        items = tuple(LoadedItem(item.name, item.place, item.root.digest, item.place in lacking) for item in plan.items)
-        return replace(_report(workspace, plan, items, promoted=plan.is_new), dry_run=True)
+        plan = plan_load(workspace, bundle, places, releaser, asked=everywhere)
+        return _dry_report(workspace, plan)
     workspace.begin()
     try:
         with _alone(workspace):
-            return _load(workspace, bundle, to, releaser, progress)
+            done = _load(workspace, bundle, places, releaser, progress, asked=everywhere)
     finally:
         workspace.finish()
+    return done
+
+
+def _dry_report(workspace: Workspace, plan: Plan) -> LoadReport:
+    changes_all = plan.is_new or bool(plan.targets)  # what a target has is asked for when it is loaded
+    lacking = plan.places if changes_all else stage_lacks(stage_folder(workspace), plan.places)
+    items = tuple(LoadedItem(item.name, item.place, item.root.digest, item.place in lacking) for item in plan.items)
+    targets = tuple(
+        TargetReport(
+            found.target,
+            tuple(
+                LoadedItem(item.name, f"{found.target}: {item.place}", item.root.digest, changed=True)
+                for item in found.items
+            ),
+            found.error,
+        )
+        for found in plan.targets
+    )
+    return replace(_report(workspace, plan, items, targets, promoted=plan.is_new), dry_run=True)
 
 
 def _alone(workspace: Workspace) -> AbstractContextManager[None]:
@@ -100,37 +140,72 @@ def _alone(workspace: Workspace) -> AbstractContextManager[None]:
 
 
 def _load(
-    workspace: Workspace, bundle: str, to: str | None, releaser: Releaser, progress: ProgressCallback | None
+    workspace: Workspace,
+    bundle: str,
+    to: tuple[str, ...],
+    releaser: Releaser,
+    progress: ProgressCallback | None,
+    *,
+    asked: bool,
 ) -> LoadReport:
     row = find_row(workspace, bundle)
     try:
-        plan = plan_load(workspace, row.bundle_id, to, releaser)
+        plan = plan_load(workspace, row.bundle_id, to, releaser, asked=asked)
         promoted = plan.is_new
         if promoted:
             _promote(workspace, plan, progress)
         items = _stage_items(workspace, plan, is_new=promoted)
-        if plan.loader is not None:
-            items = _load_to_target(workspace, plan, plan.loader, progress)
     except LedgerError:
         raise  # what cannot be recorded cannot be recorded as failed
     except TidegateError as error:
-        with workspace.state.transaction() as tx:
-            tx.queue(failure_entry(row, to or workspace.settings.stage, error))
+        _record_failure(workspace, row, ", ".join(to) or workspace.settings.stage, error)
         raise
-    return _report(workspace, plan, items, promoted=promoted)
+    targets = tuple(_load_or_say_why(workspace, plan, target, progress) for target in plan.targets)
+    return _report(workspace, plan, items, targets, promoted=promoted)
 
 
-def _report(workspace: Workspace, plan: Plan, items: tuple[LoadedItem, ...], *, promoted: bool) -> LoadReport:
+def _load_or_say_why(
+    workspace: Workspace, plan: Plan, target: TargetPlan, progress: ProgressCallback | None
+) -> TargetReport:
+    """One target of several may fail; a single one fails the command."""
+    try:
+        if target.error is not None:
+            raise target.error
+        return TargetReport(target.target, load_to_target(workspace, plan, target, progress))
+    except LedgerError:
+        raise
+    except TidegateError as error:
+        _record_failure(workspace, plan.row, target.target, error)
+        if len(plan.targets) == 1:
+            raise
+        return TargetReport(target.target, error=error)
+
+
+def _record_failure(workspace: Workspace, row: BundleRow, place: str, error: TidegateError) -> None:
+    with workspace.state.transaction() as tx:
+        tx.queue(failure_entry(row, place, error))
+
+
+def _report(
+    workspace: Workspace,
+    plan: Plan,
+    items: tuple[LoadedItem, ...],
+    targets: tuple[TargetReport, ...],
+    *,
+    promoted: bool,
+) -> LoadReport:
     return LoadReport(
         bundle_id=plan.row.bundle_id,
         bundle_name=plan.row.name,
         channel_name=plan.papers.manifest.channel_name,
         stage=workspace.settings.stage,
         promoted=promoted,
-        items=items,
-        target=plan.loader.target if plan.loader else None,
+        items=tuple(item for found in targets for item in found.items) if targets else items,
+        target=", ".join(found.target for found in targets) or None,
         kept_names=plan.kept,
         removed=plan.papers.manifest.removed,
+        targets=targets,
+        unknown_targets=plan.unknown_targets,
     )
 
 
@@ -141,7 +216,7 @@ def _promote(workspace: Workspace, plan: Plan, progress: ProgressCallback | None
     """Take the bundle's content into the depot, name it on the stage, and only then call it loaded."""
     with workspace.state.transaction() as tx:
         job = begin_job(tx, "load", plan.row.bundle_id, step="promote")
-        _queue_verdicts(tx, plan)
+        queue_verdicts(tx, plan)
         tx.queue(plan_entry(plan, Event.PROMOTE, Outcome.BEGUN, "promote"))
     workspace.finish()  # a stage's index is an effect outside: what begins is in the ledger first
     _fill_depot(workspace.depot, plan, progress)
@@ -152,6 +227,7 @@ def _promote(workspace: Workspace, plan: Plan, progress: ProgressCallback | None
         set_bundle_state(tx, plan.row.bundle_id, BundleState.LOADED, detail={"stage": workspace.settings.stage})
         tx.queue(plan_entry(plan, Event.PROMOTE, Outcome.DONE, "promote"))
         tx.queue(stage_entry(plan, workspace.settings.stage))
+        put_placements(tx, stage_placements(plan, workspace.settings.stage))
         end_job(tx, job.id)
     empty_quarantine(plan.quarantine.folder)
 
@@ -195,75 +271,8 @@ def _stage_items(workspace: Workspace, plan: Plan, *, is_new: bool) -> tuple[Loa
         put_on_stage(stage_folder(workspace), workspace.depot, lacking)
         with workspace.state.transaction() as tx:
             tx.queue(stage_entry(plan, workspace.settings.stage))
+            put_placements(tx, stage_placements(plan, workspace.settings.stage))
     return tuple(
         LoadedItem(item.name, item.place, item.root.digest, is_new or item.place in lacking, plan.sizes[item.name])
         for item in plan.items
     )
-
-
-# --- a target ---------------------------------------------------------------------------------
-
-
-def _load_to_target(
-    workspace: Workspace, plan: Plan, loader: Loader, progress: ProgressCallback | None
-) -> tuple[LoadedItem, ...]:
-    """One artifact after the other; a job counts those that are done, so that a killed load goes on behind them."""
-    step = f"load {loader.target}"
-    with workspace.state.transaction() as tx:
-        job = begin_job(tx, "load", f"{plan.row.bundle_id} {loader.target}", step=step)
-        if not plan.is_new:
-            _queue_verdicts(tx, plan)
-        tx.queue(plan_entry(plan, Event.LOAD, Outcome.BEGUN, step))
-    workspace.finish()
-    before = _done_before(job.cursor, plan.asked)
-    loaded = list(before)
-    total, done = sum(plan.sizes[item.name] for item in plan.asked), sum(plan.sizes[item.name] for item in before)
-    with loader:
-        rest = plan.asked[len(before) :]
-        for item, found in zip(rest, load_all(loader, rest), strict=True):
-            loaded.append(found)
-            with workspace.state.transaction() as tx:
-                advance_job(tx, job.id, step=step, cursor=_cursor(loaded))
-                if loaded[-1].found_by:
-                    tx.queue(discovery_entry(plan, loader.target, loaded[-1]))
-            done += plan.sizes[item.name]
-            if progress is not None:
-                progress(done, total, "loading")
-    with workspace.state.transaction() as tx:
-        tx.queue(target_entry(plan, step, loaded))
-        end_job(tx, job.id)
-    return tuple(loaded)
-
-
-def _queue_verdicts(tx: Transaction, plan: Plan) -> None:
-    """What was found of the images' signatures, before anything of it is loaded."""
-    if plan.provenance:
-        tx.queue(plan_entry(plan, Event.PROVENANCE, Outcome.DONE, "provenance", provenance=plan.provenance))
-
-
-def _cursor(loaded: list[LoadedItem]) -> dict[str, Any]:
-    """What is done, with what the outcome will have to say of it."""
-    return {
-        "done": [
-            {
-                "name": item.name,
-                "place": item.place,
-                "digest": item.digest,
-                "changed": item.changed,
-                "size_bytes": item.size_bytes,
-                "notes": list(item.notes),
-                "found_by": item.found_by,
-            }
-            for item in loaded
-        ]
-    }
-
-
-def _done_before(cursor: dict[str, Any], items: tuple[LoadItem, ...]) -> tuple[LoadedItem, ...]:
-    """The items that an interrupted load finished, as far as they are the first ones of this load too."""
-    done = []
-    for item, facts in zip(items, cursor.get("done", ()), strict=False):
-        if facts["name"] != item.name:
-            break
-        done.append(LoadedItem(**{**facts, "notes": tuple(facts["notes"])}))
-    return tuple(done)

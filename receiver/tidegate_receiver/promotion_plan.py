@@ -1,14 +1,13 @@
 """Everything about a load that can be found wrong before anything is changed.
 
     papers ─► release? ─► still trusted? ─► required content ─► names that stay ─► places free ─► graphs whole
-    ─► target would take it
+    ─► targets would take it
 
 A dry run ends here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from tidegate.bundle.cover import find_signatures, parse_cover
 from tidegate.bundle.manifest import Manifest
@@ -35,14 +34,13 @@ from tidegate.state.db import Transaction
 from tidegate.state.names import NameOutcome, NameRow, judge_name, list_names
 from tidegate.trust.checks import check_root_time, verify_manifest
 from tidegate.workspace import Workspace
-from tidegate_receiver.loaders.items import Loader, LoadItem
-from tidegate_receiver.loaders.targets import open_loader
+from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.numbering import read_void, withdrawal
 from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
 from tidegate_receiver.provenance import check_provenance
 from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Permission, Releaser, check_release
-from tidegate_receiver.stages import holders_of, stage_folder
+from tidegate_receiver.target_plan import TargetPlan, plan_targets
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import History, judge_manifest
 
@@ -68,9 +66,10 @@ class Plan:
     items: tuple[LoadItem, ...]  # without the kept ones
     kept: tuple[str, ...]
     sizes: dict[str, int]
-    loader: Loader | None
     provenance: tuple[Provenance, ...] = ()
-    asked: tuple[LoadItem, ...] = ()  # those of `items` that go to the loader
+    targets: tuple[TargetPlan, ...] = ()
+    #: targets that the list asks for, and that the settings of this side do not have
+    unknown_targets: tuple[str, ...] = ()
 
     @property
     def places(self) -> dict[str, Descriptor]:
@@ -87,7 +86,7 @@ def find_row(workspace: Workspace, text: str) -> BundleRow:
         return get_bundle(tx, text) or find_bundle(tx, text)
 
 
-def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Releaser) -> Plan:
+def plan_load(workspace: Workspace, bundle: str, to: Sequence[str], releaser: Releaser, *, asked: bool = False) -> Plan:
     """Everything that can be found wrong before anything is changed."""
     row = find_row(workspace, bundle)
     if row.state not in {BundleState.QUARANTINED, BundleState.LOADED}:
@@ -113,27 +112,10 @@ def plan_load(workspace: Workspace, bundle: str, to: str | None, releaser: Relea
         _check_places(tx, row, wanted)
     sizes = content_bytes(source, items)
     provenance = check_provenance(workspace.settings, source, items)
-    holders = partial(holders_of, stage_folder(workspace))
-    target, asked = _target(workspace, to, wanted)
-    loader = open_loader(target, source, workspace.registries, holders) if target is not None else None
-    if loader is not None:
-        loader.check(asked)
-    return Plan(row, papers, permission, source, quarantine, wanted, kept, sizes, loader, provenance, asked)
-
-
-def _target(
-    workspace: Workspace, to: str | None, items: tuple[LoadItem, ...]
-) -> tuple[str | None, tuple[LoadItem, ...]]:
-    """What `to` stands for here, and which items go there: to a target of the settings those that ask for it."""
-    known = workspace.settings.targets.get(to or "")
-    if known is None:
-        return to, items
-    asked = tuple(item for item in items if to in item.load)
-    if not asked:
-        raise LoadError(
-            f"target {to}: nothing in the bundle asks for it", hint=f"to load all of it there: --to {known.to}"
-        )
-    return known.to, asked
+    found = plan_targets(workspace, row.channel_id, wanted, source, to=to, asked=asked)
+    return Plan(
+        row, papers, permission, source, quarantine, wanted, kept, sizes, provenance, found.targets, found.unknown
+    )
 
 
 def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:

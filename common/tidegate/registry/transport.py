@@ -213,6 +213,8 @@ class Transport:
             plain = {"User-Agent": f"tidegate/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
             if credentials is not None and _origin(url) == _origin(self.base):
                 plain["Authorization"] = credentials
+            elif _origin(url) != _origin(self.base):
+                plain.pop("Authorization", None)
             response = self._request(method, url, what, plain, body)
             location = response.headers.get("Location", "")
             if response.status not in _REDIRECTED or not location:

@@ -125,5 +125,24 @@ _VERSION_3 = (
     "CREATE INDEX sendings_by_link ON sendings (link, state, priority, place)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Version 4: what this site put where. `digest` is what was read back there, `root` what the bundle brought.
+_VERSION_4 = (
+    """
+    CREATE TABLE placements (
+        target     TEXT NOT NULL,
+        channel_id TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        place      TEXT NOT NULL,
+        digest     TEXT NOT NULL,
+        root       TEXT NOT NULL,
+        kind       TEXT NOT NULL,
+        expect     TEXT NOT NULL,
+        bundle_id  TEXT NOT NULL,
+        loaded     INTEGER NOT NULL,
+        PRIMARY KEY (target, channel_id, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 SCHEMA_VERSION = len(MIGRATIONS)

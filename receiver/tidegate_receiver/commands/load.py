@@ -1,18 +1,25 @@
 """``tidegate load``: promote a bundle, and put it where somebody asked to have it."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.report import counted
+from tidegate.errors import PartialError
+from tidegate.report import Report, counted
 from tidegate.units import format_bytes
 
+if TYPE_CHECKING:
+    from tidegate_receiver.promotion import LoadReport
 
-@click.command("load", short_help="Promote a bundle into the depot and a stage; also into a registry or folder.")
+
+@click.command("load", short_help="Promote a bundle into the depot and a stage; also into registries or folders.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--to", metavar="TARGET", help="Also into this registry, folder, chart repository or tar.")
+@click.option("--to", metavar="TARGET", multiple=True, help="Also there: a registry, folder, tar …; repeatable.")
+@click.option("--asked", is_flag=True, help="Also to every target that the low side's list asks for by load.")
 @shared_options(writes=True)
-def command(invocation: Invocation, bundle: str, to: str | None) -> None:
+def command(invocation: Invocation, bundle: str, to: tuple[str, ...], asked: bool) -> None:
     """Promote BUNDLE (a name, number or id) from quarantine.
 
     TARGET is HOST:PORT[/PROJECT], a registry; a folder, with a / in it: nothing is written outside of it;
@@ -24,32 +31,38 @@ def command(invocation: Invocation, bundle: str, to: str | None) -> None:
     workspace = invocation.workspace(Role.HIGH)
     report = invocation.report
     with report.progress() as progress:
-        done = load(workspace, bundle, to=to, dry_run=invocation.dry_run, progress=progress)
+        done = load(workspace, bundle, to=to, asked=asked or None, dry_run=invocation.dry_run, progress=progress)
+    show_load(report, done)
+
+
+def show_load(report: Report, done: "LoadReport") -> None:
+    """What a load did, item by item. Raises PartialError where one of several targets failed."""
     for item in done.items:
-        place = done.target if done.dry_run and done.target else item.place
-        report.line(f"{item.name}  ->  {place}  {'' if item.changed else '(there already)'}".rstrip())
+        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed else '(there already)'}".rstrip())
     for note in done.notes:
         report.warn(note)
+    for name in done.unknown_targets:
+        report.warn(f"the list asks for target {name}, and the settings of this side have none of that name")
     for name in done.kept_names:
         report.warn(f"{name}: stays as a newer bundle set it")
     for name in done.removed:
         report.line(f"{name}: the low side no longer carries it; it stays here until somebody removes it")
-    where = done.target or f"stage {done.stage}"
-    size = format_bytes(sum(item.size_bytes for item in done.items))
-    artifacts = counted(len(done.items), "artifact")
-    if done.dry_run and not done.nothing_to_do:
-        text = f"{done.bundle_name} would be loaded: {artifacts} to {where}"
-    elif done.nothing_to_do:
-        text = f"nothing to do: {done.bundle_name} is loaded to {where} already"
-    else:
-        text = f"loaded {done.bundle_name}: {artifacts} to {where}" + (f", {size}" if done.target else "")
+    for found in done.failures:
+        assert found.error is not None
+        report.warn(f"{found.target}: {found.error.message}", found.error.hint)
+    text = _words(done)
     report.closing(
         f'{text}; next: "tidegate serve"' if done.target is None and not done.dry_run else text,
         bundle=done.bundle_name,
         bundle_id=done.bundle_id,
         stage=done.stage,
         target=done.target,
-        outcome="nothing" if done.nothing_to_do else "loaded",
+        targets=[
+            {"target": found.target, "items": len(found.items), "error": found.error.message if found.error else None}
+            for found in done.targets
+        ],
+        unknown_targets=list(done.unknown_targets),
+        outcome="nothing" if done.nothing_to_do else "partial" if done.failures else "loaded",
         items=[
             {"name": item.name, "place": item.place, "digest": item.digest, "changed": item.changed}
             for item in done.items
@@ -58,3 +71,20 @@ def command(invocation: Invocation, bundle: str, to: str | None) -> None:
         removed=list(done.removed),
         dry_run=done.dry_run,
     )
+    if done.failures and not done.dry_run:
+        names = ", ".join(found.target for found in done.failures)
+        raise PartialError(
+            f"{len(done.failures)} of {len(done.targets)} targets could not be loaded to: {names}",
+            hint="the others are done; run the same command again when that is mended: it goes on where it stopped",
+        )
+
+
+def _words(done: "LoadReport") -> str:
+    where = ", ".join(found.target for found in done.targets if found.error is None) or f"stage {done.stage}"
+    artifacts = counted(len(done.items), "artifact")
+    if done.nothing_to_do:
+        return f"nothing to do: {done.bundle_name} is loaded to {where} already"
+    if done.dry_run:
+        return f"{done.bundle_name} would be loaded: {artifacts} to {where}"
+    size = f", {format_bytes(sum(item.size_bytes for item in done.items))}" if done.targets else ""
+    return f"loaded {done.bundle_name}: {artifacts} to {where}{size}"

@@ -76,12 +76,14 @@ def load_automatically(
     from tidegate_receiver.promotion import load
     from tidegate_receiver.release import Releaser, may_load_automatically
 
-    names, failures = [], []
+    names: list[str] = []
+    failures: list[TidegateError] = []
     for outcome in found.outcomes:
         if outcome.kind is OutcomeKind.RECEIVED and may_load_automatically(workspace.settings, outcome.channel_name):
             try:
-                load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
+                done = load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
                 names.append(outcome.name)
+                failures.extend(found.error for found in done.failures if found.error is not None)
             except TidegateError as error:  # it is in quarantine all the same, and the others go on
                 failures.append(error)
     return tuple(names), tuple(failures)
