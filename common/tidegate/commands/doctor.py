@@ -4,35 +4,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from tidegate.commands.findings import Finding, State
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import TidegateError
 from tidegate.units import GIB, format_bytes
 from tidegate.workspace import Workspace
-
-
-class State(StrEnum):
-    """How much a finding matters."""
-
-    OK = "ok"
-    NOTE = "note"  # works, less well
-    LACKS = "lacks"  # something will not work
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what was found, and the command or step that mends it."""
-
-    subject: str
-    state: State
-    text: str
-    mend: str = ""
 
 
 @click.command("doctor", short_help="What this host has and lacks; which erasure-code engine is used.")

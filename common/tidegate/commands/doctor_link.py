@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidegate.carrier.stream.address import StreamAddress
-from tidegate.commands.doctor import Finding, State
+from tidegate.commands.findings import Finding, State
 from tidegate.interfaces import (
     asks_for_neighbours,
     has_static_neighbour,

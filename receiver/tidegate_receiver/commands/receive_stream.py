@@ -58,7 +58,7 @@ class _Teller:
 
     def tell_bundle(self, workspace: "Workspace", outcome: "ReceiveOutcome") -> None:
         """Load where the channel says so, and tell."""
-        from tidegate_receiver.commands.receive import load_automatically, show_medium
+        from tidegate_receiver.commands.receive_report import load_automatically, show_medium
         from tidegate_receiver.outcomes import MediumReport
 
         found = MediumReport((outcome,))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tidegate.canonical import dumps
-from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, Manifest, parse_manifest
+from tidegate.depot.descriptors import Descriptor, Manifest
 from tidegate.depot.graph import carried, parse_platforms, walk
 from tidegate.depot.store import LAYOUT_FILE
 from tidegate.errors import BlobMissingError, LoadError
@@ -21,16 +21,17 @@ from tidegate.files import host_error, sync_fd, sync_folder
 from tidegate.names import hex_of
 from tidegate.oci import FILES_TYPE, OCI_INDEX, PLATFORMS, REF_NAME
 from tidegate.registry.reference import split_place
-from tidegate.units import MIB
+from tidegate_receiver.loaders.image_members import (
+    IMAGE_CONFIGS,
+    add_blob,
+    add_bytes,
+    read_manifest,
+)
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 
 FULL_NAME = "io.containerd.image.name"
-IMAGE_CONFIGS = frozenset(
-    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _IMAGES = {"image", "imgpkg", "attachment"}
-CONFIG_MAX_BYTES = 4 * MIB
 
 
 class TarKind(StrEnum):
@@ -148,27 +149,6 @@ class ImageTarLoader:
         images = [child for child in children if child.is_manifest and child.platform is not None]
         images.sort(key=lambda child: child.platform is None or child.platform.architecture != wanted)
         return read_manifest(self._source, images[0]) if images else None
-
-
-def read_manifest(source: BlobSource, descriptor: Descriptor) -> Manifest:
-    data = source.read_blob(descriptor.digest, max_bytes=MANIFEST_MAX_BYTES)
-    return parse_manifest(data, descriptor.media_type, what=descriptor.digest)
-
-
-def add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """A small member; no owner, no time: the same content gives the same bytes."""
-    import io
-
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o644
-    tar.addfile(info, io.BytesIO(data))
-
-
-def add_blob(tar: tarfile.TarFile, name: str, blob: Descriptor, source: BlobSource) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = blob.size, 0o644
-    with source.open_blob(blob.digest) as file:
-        tar.addfile(info, file)
 
 
 def _are_same(left: Path, right: Path) -> bool:

@@ -17,7 +17,7 @@ from tidegate.errors import LoadError
 from tidegate.names import hex_of
 from tidegate.oci import PLATFORMS
 from tidegate.registry.reference import split_place
-from tidegate_receiver.loaders.image_tar import CONFIG_MAX_BYTES, IMAGE_CONFIGS, add_blob, add_bytes, read_manifest
+from tidegate_receiver.loaders.image_members import CONFIG_MAX_BYTES, IMAGE_CONFIGS, add_blob, add_bytes, read_manifest
 from tidegate_receiver.loaders.items import BlobSource, LoadItem
 
 ROOT_LABEL = "dev.carvel.imgpkg.copy.root-bundle"
