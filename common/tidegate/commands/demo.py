@@ -1,4 +1,4 @@
-"""``tidegate demo``: the whole way of the data on this host, with a stick that gets damaged."""
+"""``tidegate demo``: the whole way of the data on this host, with a stick that gets damaged and a link that loses."""
 
 import tempfile
 from pathlib import Path
@@ -9,12 +9,13 @@ from tidegate.commands.options import Invocation, shared_options
 from tidegate.units import format_bytes
 
 
-@click.command("demo", short_help="Carry an image and a folder over a damaged stick, here and now.")
+@click.command("demo", short_help="Carry images and folders over a damaged stick and a lossy link, here and now.")
 @click.option("--keep", metavar="DIR", help="Use this new folder and leave it there, to look around.")
 @shared_options()
 def command(invocation: Invocation, keep: str | None) -> None:
     """Show the main job end to end: two roots in a temporary folder, an image and a folder of local files, a stick
-    that is damaged on the way, and an independent client that pulls the result."""
+    that is damaged on the way, an independent client that pulls the result, and a second bundle over a link without a
+    way back that loses datagrams."""
     from tidegate.demo.steps import run_demo
 
     if keep is not None:
@@ -28,6 +29,6 @@ def command(invocation: Invocation, keep: str | None) -> None:
     invocation.report.closing(
         f"\ndemo: bundle {facts['bundle']} crossed a stick that lost {hole} and {facts['pages']} pages more; nothing is"
         f" missing; {facts['client']} pulled {str(facts['digest'])[:19]}… as it was packed, {facts['files']} files are"
-        f" equal, both ledgers verify; {facts['seconds']}s",
+        f" equal; {facts['link_bundle']} crossed a link that lost {facts['link_lost']} of its datagrams; both ledgers verify; {facts['seconds']}s",
         **facts,
     )

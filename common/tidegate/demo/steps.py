@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidegate.demo.diode import cross_link
 from tidegate.demo.image import build_image, local_files
 from tidegate.demo.servers import free_port, registry, registry_program, running
 from tidegate.demo.stick import damage, make_stick, mounted
@@ -57,6 +58,12 @@ class Side:
             [*tidegate_command(), *arguments], env=self.environment, capture_output=True, text=True, check=False
         )
 
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command that runs beside the others, its output in pipes."""
+        command = [*tidegate_command(), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "TIDEGATE_ROOT": str(self.root)}
@@ -81,6 +88,7 @@ def run_demo(folder: Path, report: Report) -> dict[str, object]:
     facts = cross(low, high, bundle, folder, report)
     pulled, client = load_and_pull(high, bundle, reference, digest, folder, report)
     files = check_files(high, bundle, docs, folder)
+    facts |= cross_link(low, high, folder)
     for side in (low, high):
         side.run("ledger", "list")
         side.run("ledger", "verify")
