@@ -29,6 +29,7 @@ def command(invocation: Invocation, keep: str | None) -> None:
     invocation.report.closing(
         f"\ndemo: bundle {facts['bundle']} crossed a stick that lost {hole} and {facts['pages']} pages more; nothing is"
         f" missing; {facts['client']} pulled {str(facts['digest'])[:19]}… as it was packed, {facts['files']} files are"
-        f" equal; {facts['link_bundle']} crossed a link that lost {facts['link_lost']} of its datagrams; both ledgers verify; {facts['seconds']}s",
+        f" equal; {facts['link_bundle']} crossed a link that lost {facts['link_lost']} of its datagrams; both ledgers"
+        f" verify; {facts['seconds']}s",
         **facts,
     )
