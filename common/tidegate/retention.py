@@ -31,6 +31,7 @@ class Kind(StrEnum):
     BUNDLE_FILE = "bundle-file"
     LEFTOVER = "leftover"
     INCOMPLETE = "incomplete"
+    UNVERIFIED = "unverified"
     DENIED = "denied"
     WITHDRAWN = "withdrawn"
     LET_GO = "let-go"
@@ -45,10 +46,15 @@ class Limits:
 
     keep_days: int
     now: int
+    #: of what came over a stream and is not whole
+    incomplete_days: int = 10
 
     @classmethod
     def of(cls, settings: "Settings", keep_days: int | None = None) -> "Limits":
-        return cls(settings.keep_days if keep_days is None else keep_days, clock.now())
+        kept = settings.keep_incomplete_days
+        if keep_days is None:
+            return cls(settings.keep_days, clock.now(), kept)
+        return cls(keep_days, clock.now(), min(kept, keep_days))
 
     @property
     def grace_days(self) -> int:

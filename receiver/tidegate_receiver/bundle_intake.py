@@ -49,6 +49,7 @@ from tidegate_receiver.quarantine import holds_content, lay_down, quarantine_rec
 from tidegate_receiver.reassembly import SAVE_SECONDS
 from tidegate_receiver.records import (
     IN_QUARANTINE,
+    STREAM,
     WHOLE,
     Subject,
     names_set_by_newer,
@@ -60,8 +61,9 @@ from tidegate_receiver.records import (
     with_manifest,
 )
 from tidegate_receiver.requirements import missing_sequences
-from tidegate_receiver.room import check_quota, check_room
+from tidegate_receiver.room import check_room
 from tidegate_receiver.spool import Spool
+from tidegate_receiver.unverified import Standing, check_space
 from tidegate_receiver.verification import Judgement, judge_manifest, verify_tables
 from tidegate_receiver.volume_sets import note_volumes
 from tidegate_receiver.witness import Witnessed, witness_cover
@@ -114,7 +116,7 @@ class BundleIntake:
         self.subject = Subject(self.verified, medium)
         self.spool = Spool(workspace.folder("spool") / self.announcement.bundle_id)
         self.target: Path = workspace.folder("quarantine") / self.announcement.bundle_id
-        self.detail: dict[str, Any] = {}
+        self.detail: dict[str, Any] = {STREAM: True} if medium is None else {}
         self.content = ContentFilling(
             copies,
             self.spool,
@@ -198,12 +200,8 @@ class BundleIntake:
         what = f"bundle {self.announcement.name}"
         needed = max(0, total_bytes - self.spool.used_bytes())
         check_room(self.spool.folder.parent, needed, what)
-        if self.settings.quota_bytes:
-            states = (BundleState.RECEIVING, BundleState.INCOMPLETE, *IN_QUARANTINE)
-            with self.workspace.state.reading() as tx:
-                rows = list_bundles(tx, states=states)
-            taken = sum(row.content_size for row in rows if row.bundle_id != self.announcement.bundle_id)
-            check_quota(self.settings.quota_bytes, taken, total_bytes, what)
+        standing = Standing.AT_HAND if self.subject.signed is None else Standing.SIGNED
+        check_space(self.workspace, self.announcement.bundle_id, total_bytes, what, standing)
 
     def _verify_head(self) -> tuple[Tables, memoryview, Manifest]:
         """Cover and head: from signatures to tables. They lie in the spool afterwards, unless it is a dry run."""

@@ -1,6 +1,6 @@
 """What the high side needs no more: what was never finished, decided against, or superseded.
 
-    spool: bundles that are not whole and were left, leftovers
+    spool: bundles that are not whole and were left, leftovers; a listener removes those of its streams by itself
     quarantine: content that was denied, or that the low side took back
     depot and stages (`cleaning_content`): content that no stage, no waiting bundle and no confirmed base reaches
 
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from tidegate.errors import BusyError, LedgerError, TidegateError
 from tidegate.files import locked
-from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, folder_bytes, removal_entry
+from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, folder_bytes, removal_entry
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
 from tidegate_receiver.cleaning_content import clean_content
 from tidegate_receiver.numbering import read_void, withdrawal
 from tidegate_receiver.promotion import LOAD_LOCK
 from tidegate_receiver.quarantine import empty_quarantine, holds_content
+from tidegate_receiver.records import STREAM
 from tidegate_receiver.spool import Spool, disk
+from tidegate_receiver.unverified import list_unverified, touched
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -42,6 +44,11 @@ def clean(workspace: "Workspace", limits: Limits, remove: bool) -> Cleanup:
     busy = "a load is under way on this root"
     with locked(workspace.folder("stages") / LOAD_LOCK, busy=busy):
         return _clean(workspace, limits, remove=True)
+
+
+def clean_spool(workspace: "Workspace", limits: Limits) -> Cleanup:
+    """Remove what is over in the spool alone, as a listener does. What comes or came just now is left alone."""
+    return _clean_spool(workspace, limits, remove=True)
 
 
 def _clean(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cleanup:
@@ -67,18 +74,24 @@ def _clean_spool(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cle
 def _clean_spooled(
     workspace: "Workspace", folder: Path, row: BundleRow | None, limits: Limits, *, remove: bool
 ) -> Cleanup:
-    name = row.name if row is not None else folder.name[:16]
-    size, age = folder_bytes(folder), limits.days_since(_touched(folder))
-    if row is not None and row.state in _PARTIAL and not limits.is_over(_touched(folder)):
-        left = limits.keep_days - age
-        why = f"not whole yet: another copy goes on with it; {left} more {'day' if left == 1 else 'days'}"
-        return Cleanup((), (Stays(name, why, size),))
-    if row is not None and row.state in _PARTIAL:
+    announced = next((item for item in list_unverified(workspace) if item.folder == folder), None)
+    name = row.name if row is not None else announced.name if announced is not None else folder.name[:16]
+    since, days = touched(folder), _days_kept(row, limits)
+    size, age, is_over = folder_bytes(folder), limits.days_since(since), limits.is_over(since, days)
+    left = f"{days - age} more {'day' if days - age == 1 else 'days'}"
+    if row is not None and row.state in _PARTIAL and not is_over:
+        return Cleanup((), (Stays(name, f"not whole yet: another copy goes on with it; {left}", size),))
+    if announced is not None and not is_over:
+        return Cleanup((), (Stays(name, f"only announced, without signatures yet; {left}", size),))
+    if announced is not None:
+        why = f"only announced, without signatures; nothing of it came for {age} days"
+        item = Goes(Kind.UNVERIFIED, name, why, size, age, folder.name)
+    elif row is not None and row.state in _PARTIAL:
         item = Goes(Kind.INCOMPLETE, name, f"not whole, nothing of it came for {age} days", size, age, row.bundle_id)
     elif row is not None and row.state in _WHOLE:
         why = f"it is {row.state}: what a command that was killed left"
         item = Goes(Kind.LEFTOVER, name, why, size, age, row.bundle_id)
-    elif limits.is_over(_touched(folder)):
+    elif is_over:
         item = Goes(Kind.LEFTOVER, name, "no bundle was taken from it", size, age, folder.name)
     else:
         return Cleanup((), (Stays(name, "no bundle was taken from it yet", size),))
@@ -90,6 +103,8 @@ def _remove_spooled(workspace: "Workspace", folder: Path, item: Goes, limits: Li
     with spool.locked():
         with workspace.state.transaction() as tx:
             row = get_bundle(tx, folder.name)
+            if item.kind is not Kind.LEFTOVER and not limits.is_over(touched(folder), _days_kept(row, limits)):
+                raise BusyError(f"bundle {item.name}: something of it came just now")
             if row is not None and row.state in _PARTIAL:
                 if item.kind is not Kind.INCOMPLETE:
                     raise BusyError(f"bundle {item.name}: is being received")
@@ -100,9 +115,11 @@ def _remove_spooled(workspace: "Workspace", folder: Path, item: Goes, limits: Li
         spool.remove()
 
 
-def _touched(folder: Path) -> float:
-    """When something of a bundle last came: its files are replaced, so folders change with them."""
-    return max(map(changed_at, (folder, folder / "content" / "blobs" / "sha256", folder / "progress")))
+def _days_kept(row: BundleRow | None, limits: Limits) -> int:
+    """What came over a stream comes again by itself, and goes sooner than what somebody carried here."""
+    if row is not None and row.state in _PARTIAL and not row.detail.get(STREAM):
+        return limits.keep_days
+    return limits.incomplete_days
 
 
 # --- quarantine -------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ SIDE = "high"
 WHOLE = (BundleState.QUARANTINED, BundleState.LOADED, BundleState.WAITING, BundleState.DENIED)
 #: states in which the content lies in quarantine
 IN_QUARANTINE = (BundleState.QUARANTINED, BundleState.WAITING)
+#: in a bundle's detail: it came over a stream, and what is not whole of it is kept for fewer days
+STREAM = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,10 @@ def record_begin(tx: Transaction, subject: Subject) -> None:
     begin_job(tx, JOB_KIND, announcement.bundle_id, step="content")
     before = get_bundle(tx, announcement.bundle_id)
     partial = (BundleState.INCOMPLETE, BundleState.RECEIVING)  # the latter: it was killed on the way
-    detail = before.detail if before is not None and before.state in partial else {}
+    detail = dict(before.detail) if before is not None and before.state in partial else {}
+    detail.pop(STREAM, None)
+    if subject.medium is None:
+        detail[STREAM] = True
     put_bundle(tx, make_row(subject, BundleState.RECEIVING, detail))
 
 

@@ -62,6 +62,7 @@ class Event(StrEnum):
     PROVENANCE = "provenance"
     LOAD = "load"
     LOAD_FAILED = "load-failed"
+    HOOK = "hook"
     SERVE = "serve"
     DELETE = "delete"
     KEY_CHANGE = "key-change"
@@ -78,6 +79,8 @@ class Event(StrEnum):
     REVIEW_SIGNED = "review-signed"
     HEARTBEAT_LOST = "heartbeat-lost"
     HEARTBEAT_REGAINED = "heartbeat-regained"
+    CANARY_LOST = "canary-lost"
+    CANARY_REGAINED = "canary-regained"
 
 
 class Outcome(StrEnum):

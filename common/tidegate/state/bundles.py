@@ -108,6 +108,14 @@ def set_bundle_state(
     )
 
 
+def note_detail(tx: Transaction, bundle_id: str, **facts: Any) -> None:
+    """Merge facts into the detail of a known bundle, which does not count as a change of it: its age stays."""
+    row = get_bundle(tx, bundle_id)
+    if row is not None:
+        detail = json.dumps({**row.detail, **facts})
+        tx.execute("UPDATE bundles SET detail = ? WHERE bundle_id = ?", (detail, bundle_id))
+
+
 def delete_bundle(tx: Transaction, bundle_id: str) -> None:
     """Forget a row; the ledger keeps what happened."""
     tx.execute("DELETE FROM bundles WHERE bundle_id = ?", (bundle_id,))

@@ -13,6 +13,7 @@ from tidegate.units import format_bytes
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction
     from tidegate.workspace import Workspace
+    from tidegate_receiver.unverified import Unverified
 
 
 @click.command("inbox", short_help="Bundles, their state, what is missing, what to do next.")
@@ -22,12 +23,13 @@ def command(invocation: Invocation) -> None:
     from tidegate.clock import format_time
     from tidegate.commands.status import next_step
     from tidegate.state.bundles import list_bundles
+    from tidegate_receiver.unverified import list_unverified
 
     workspace = invocation.workspace(Role.HIGH)
     with workspace.state.reading() as tx:
         rows = list_bundles(tx)
         taken_back = _withdrawals(tx, rows)
-    cells = []
+    cells: list[tuple[str, str, str, str, str]] = []
     for row in rows:
         reason = taken_back.get(row.bundle_id)
         missing = what_is_missing(row) if reason is None else f"withdrawn: {printable(reason, 100)}"
@@ -47,12 +49,29 @@ def command(invocation: Invocation) -> None:
                 "detail": row.detail,
             }
         )
+    cells += [_show_unverified(invocation, item) for item in list_unverified(workspace)]
     if cells:
         invocation.report.table(("bundle", "state", "content", "missing", "artifacts"), cells)
     else:
         invocation.report.line("nothing has come yet")
     _show_gaps(invocation, workspace)
     invocation.report.line(f"next: {next_step(workspace, rows)}")
+
+
+def _show_unverified(invocation: Invocation, item: "Unverified") -> tuple[str, str, str, str, str]:
+    """A bundle that a carrier key announced, and of which no signature came yet: its cells."""
+    missing = f"its table of contents; {format_bytes(item.kept_bytes)} came before it and are kept"
+    invocation.report.object(
+        {
+            "bundle": item.name,
+            "bundle_id": item.announcement.bundle_id,
+            "state": "unverified",
+            "content_size": item.content_bytes,
+            "kept_bytes": item.kept_bytes,
+            "missing": missing,
+        }
+    )
+    return (item.name, "unverified", format_bytes(item.content_bytes), missing, "")
 
 
 def _withdrawals(tx: "Transaction", rows: tuple[BundleRow, ...]) -> dict[str, str]:

@@ -68,6 +68,8 @@ class LinkStatus:
     last_bundle: str = ""
     last_bundle_time: float = 0.0
     heartbeats: dict[str, dict[str, object]] = field(default_factory=dict)
+    #: by the name of the channel
+    canaries: dict[str, dict[str, object]] = field(default_factory=dict)
     sessions: list[dict[str, object]] = field(default_factory=list)
     counts: LinkCounts = field(default_factory=LinkCounts)
 
@@ -93,6 +95,10 @@ class LinkStatus:
             inner = f'{{link="{self.address}",name="{name}"}}'
             lines.append(f"tidegate_link_heartbeat_alive{inner} {int(bool(beat['alive']))}")
             lines.append(f"tidegate_link_heartbeat_number{inner} {beat['number']}")
+        for name, canary in self.canaries.items():
+            inner = f'{{link="{self.address}",name="{name}"}}'
+            lines.append(f"tidegate_link_canary_alive{inner} {int(bool(canary['alive']))}")
+            lines.append(f"tidegate_link_canary_seconds{inner} {canary['time']}")
         return "\n".join(lines) + "\n"
 
 

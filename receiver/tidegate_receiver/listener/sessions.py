@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tidegate import clock
 from tidegate.carrier.announcement import CHUNKS
 from tidegate.carrier.stream.header import tag_number
 from tidegate.errors import LimitError
-from tidegate.state.bundles import BundleState, get_bundle
+from tidegate.state.bundles import BundleState, get_bundle, note_detail
 from tidegate.workspace import Workspace
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
 from tidegate_receiver.listener.counting import LinkCounts
@@ -31,6 +32,8 @@ SESSIONS_OF_A_KEY = 4
 #: a session of the same bundle takes over from one that was silent for so long
 SILENT_SECONDS = 0.5
 DUPLICATE_SECONDS = 24 * 3600.0  # between two entries that a bundle came again
+#: in a bundle's detail: when the last of these was written
+TOLD = "told_again"
 #: a session that this host could not take (disk full, quota) is tried again after so long, if it still comes
 FAILED_SECONDS = 60.0
 #: of tags in one batch that are looked up one by one
@@ -125,13 +128,20 @@ class Sessions:
         return item.session.announcement.bundle_id == verified.announcement.bundle_id
 
     def _note_duplicate(self, verified: VerifiedAnnouncement) -> None:
-        """One entry a bundle and day, none on the day it came: repeats in idle time come by the hundred."""
+        """One entry a bundle and day, none on the day it came: repeats in idle time come by the hundred.
+
+        The bundle's row remembers it, so that a listener that is started again and again tells no more.
+        """
         bundle_id, now = verified.announcement.bundle_id, time.monotonic()
         if now - self._duplicates.get(bundle_id, float("-inf")) < DUPLICATE_SECONDS:
             return
         self._remember(bundle_id)
         self.counts.bundles_duplicate += 1
         with self.workspace.state.transaction() as tx:
+            row = get_bundle(tx, bundle_id)
+            if row is None or 0 <= clock.now() - int(row.detail.get(TOLD, row.updated)) < DUPLICATE_SECONDS:
+                return
+            note_detail(tx, bundle_id, **{TOLD: clock.now()})
             record_duplicate(tx, Subject(verified, None))
 
     def _remember(self, bundle_id: str) -> None:

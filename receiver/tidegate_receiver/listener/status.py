@@ -50,7 +50,8 @@ def _read(path: Path) -> Iterator[LinkReport]:
 def _report(facts: dict[str, Any], metrics: str) -> LinkReport:
     address, counts, now = printable(str(facts["address"])), facts["counts"], time.time()
     runs = not facts["stopped"] and _is_alive(int(facts["pid"])) and now - float(facts["written"]) < STALE_SECONDS
-    silent = [name for name, beat in facts["heartbeats"].items() if not beat["alive"]]
+    canaries = facts.get("canaries", {})
+    silent = [name for found in (facts["heartbeats"], canaries) for name, item in found.items() if not item["alive"]]
     lines = [
         f"{address}: {'listening' if runs else 'nobody listens'};"
         f" last datagram {_ago(facts['last_datagram'], now)}, last bundle {_bundle(facts, now)}",
@@ -65,6 +66,10 @@ def _report(facts: dict[str, Any], metrics: str) -> LinkReport:
     for name, beat in facts["heartbeats"].items():
         word = "heard" if beat["alive"] else "SILENT, last heard"
         lines.append(f"  heartbeat {printable(name)}: {word} {_ago(beat['heard'], now)}, number {beat['number']}")
+    for name, canary in canaries.items():
+        word = "came whole" if canary["alive"] else "STAYS AWAY, last one"
+        bundle = printable(str(canary["bundle"]))
+        lines.append(f"  canary {printable(name)}: {word} {_ago(canary['time'], now)}, {bundle}")
     lines += [
         f"  under way: {item['bundle']}, {item['datagrams']} datagrams, {item['lost']} lost so far"
         for item in facts["sessions"]

@@ -13,16 +13,15 @@ from tidegate.erasure.codec import GroupCodec
 from tidegate.errors import TidegateError, VolumeMissingError
 from tidegate.files import sync_filesystem
 from tidegate.report import ProgressCallback
-from tidegate.state.bundles import BundleState, list_bundles
 from tidegate.workspace import Workspace
 from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
 from tidegate_receiver.copies import Copy
 from tidegate_receiver.listener.source import WireSource
 from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.records import IN_QUARANTINE
-from tidegate_receiver.room import check_quota, check_room, has_room
+from tidegate_receiver.room import check_room, has_room
 from tidegate_receiver.spool import Spool, disk
 from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
+from tidegate_receiver.unverified import Standing, check_space, keep_announcement
 
 THREADS = 4
 #: told about each bundle, in the thread that took it
@@ -126,11 +125,13 @@ def _keep_until_papers(workspace: Workspace, source: WireSource) -> None:
 
     Only a carrier key vouches for the bundle now. So what is kept counts against disk and quota by the announced sizes.
     """
+    assert source.session is not None, "the worker ties the two together"
     announcement = source.announcement
     spool = Spool(workspace.folder("spool") / announcement.bundle_id)
     total = sum(part.length for part in announcement.parts)
-    check_room(spool.folder.parent, total, f"bundle {announcement.name}")
-    _check_quota(workspace, announcement.bundle_id, total, announcement.name)
+    what = f"bundle {announcement.name}"
+    check_room(spool.folder.parent, total, what)
+    check_space(workspace, announcement.bundle_id, total, what, Standing.ANNOUNCED)
     spool.create()
 
     def may_keep(needed_bytes: int) -> bool:
@@ -140,6 +141,8 @@ def _keep_until_papers(workspace: Workspace, source: WireSource) -> None:
     geometry = announcement.geometry(CHUNKS)
     codec = GroupCodec(geometry)
     with spool.locked():
+        spool.create()  # again: it may have given way just now
+        keep_announcement(spool, source.session.verified)
         store = SymbolStore(spool.folder, geometry, may_keep)
         for buffer in source.arrivals_without_papers():
             report = codec.mend(buffer)
@@ -151,12 +154,3 @@ def _keep_until_papers(workspace: Workspace, source: WireSource) -> None:
         with disk("keeping what came before the table of contents"):
             sync_filesystem(spool.blobs_folder)
         store.save()
-
-
-def _check_quota(workspace: Workspace, bundle_id: str, total: int, name: str) -> None:
-    quota = workspace.settings.quota_bytes
-    if quota:
-        with workspace.state.reading() as tx:
-            rows = list_bundles(tx, states=(BundleState.RECEIVING, BundleState.INCOMPLETE, *IN_QUARANTINE))
-        taken = sum(row.content_size for row in rows if row.bundle_id != bundle_id)
-        check_quota(quota, taken, total, f"bundle {name}")

@@ -24,9 +24,11 @@ from tidegate.report import ProgressCallback
 from tidegate.units import MIB
 from tidegate.workspace import Workspace
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
+from tidegate_receiver.listener.canaries import Canaries
 from tidegate_receiver.listener.counting import WRITE_SECONDS, LinkCounts, LinkStatus, write_status
 from tidegate_receiver.listener.groups import BufferPool
 from tidegate_receiver.listener.heartbeats import Heartbeats
+from tidegate_receiver.listener.keeping import Keeper
 from tidegate_receiver.listener.opening import OpenedSocket
 from tidegate_receiver.listener.ring import ERRNO, FULL_WAITS, READY, STOP, TAKEN, WRITTEN, Ring
 from tidegate_receiver.listener.sessions import Sessions
@@ -86,6 +88,8 @@ class Worker:
         self.speakers = Speakers(workspace, self.counts)
         self.sessions = Sessions(workspace, BufferPool(limit), takers, self.counts, tell)
         self.heartbeats = Heartbeats(workspace, self.speakers, self.status)
+        self.canaries = Canaries(workspace, self.status)
+        self.keeper = Keeper(workspace, tell)
         self._folder = workspace.folder("links")
         self._ticked = self._written = float("-inf")
         self._failure: BaseException | None = None
@@ -110,6 +114,7 @@ class Worker:
             ring.set(STOP, 1)
             self.sessions.finish_all()
             self.takers.close()
+            self.keeper.close()
             self._settle_all()
             reader.terminate()
             reader.wait()
@@ -172,6 +177,8 @@ class Worker:
         self._settle_all()
         self.sessions.check_time()
         self.heartbeats.check_time()
+        self.canaries.check_time()
+        self.keeper.check_time()
         self.counts.ring_full_waits = ring.get(FULL_WAITS)
         if now - self._written >= WRITE_SECONDS:
             self._written = now
@@ -273,6 +280,7 @@ class Worker:
                 counts.bundles_refused += 1
             case _:
                 counts.bundles_failed += 1
+        self.canaries.note(outcome)
         self._bundles += 1
         if self.options.stop_after and self._bundles >= self.options.stop_after:
             self._stop = True
