@@ -257,14 +257,11 @@ class Tidegate:
             shutil.copytree(self.high, high, symlinks=True)
             return self._cross(wire, case, high)
 
-    def _environment(self, root: Path, case: Case) -> dict[str, str]:
-        return {**os.environ, "TIDEGATE_ROOT": str(root), **({} if case.synced else {"TIDEGATE_NO_SYNC": "1"})}
-
     def _cross(self, wire: Wire, case: Case, high: Path) -> Crossing:
         url = wire.address(PORT)
         first = FirstDatagram(wire)
         receiver = Finished(wire.high(TIDEGATE, "receive", url, "--json"), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env=self._environment(high, case))  # fmt: skip
+                            stderr=subprocess.PIPE, text=True, env=environment(high, synced=case.synced))  # fmt: skip
         outcomes: list[tuple[float, dict]] = []
         ready = threading.Event()
         done = threading.Event()
@@ -283,7 +280,9 @@ class Tidegate:
         ready.wait(10)
         time.sleep(0.3)
         send = wire.low(TIDEGATE, "send", self.bundle, url, "--rate", self.make_rate(case), *self.protection, "--json")
-        sender = Finished(send, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment(self.low, case))
+        sender = Finished(
+            send, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(self.low, synced=case.synced)
+        )
         sender.wait(LIMIT_SECONDS)
         done.wait(20)
         at, outcome = outcomes[0] if outcomes else (time.monotonic(), {"outcome": "nothing came"})
@@ -297,6 +296,11 @@ class Tidegate:
         """Whether what lies in quarantine has the blobs that were packed: each was verified, and as many bytes came."""
         blobs = [path for path in (high / "quarantine").glob("*/blobs/sha256/*") if path.stat().st_size > 1 << 20]
         return sum(path.stat().st_size for path in blobs) >= case.size and all(sha256(p) == p.name for p in blobs)
+
+
+def environment(root: Path, *, synced: bool) -> dict[str, str]:
+    """What a command of ours needs to run on `root`."""
+    return {**os.environ, "TIDEGATE_ROOT": str(root), **({} if synced else {"TIDEGATE_NO_SYNC": "1"})}
 
 
 def pack_for(low: Path, file: Path) -> str:
