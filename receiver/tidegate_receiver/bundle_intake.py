@@ -78,6 +78,8 @@ class ReceiveOptions:
     save_seconds: float = SAVE_SECONDS
     #: carve from the device or image, past its file system
     damaged: bool = False
+    #: bring the entries into the ledger; else the caller does, for several bundles at once
+    drains: bool = True
 
 
 def take_bundle(
@@ -85,12 +87,14 @@ def take_bundle(
 ) -> ReceiveOutcome:
     """Take one bundle in from what brings it. Its announcements are verified; `medium` is None where there is none.
 
+    Its entries are in the ledger afterwards, unless `options` leave that to the caller.
+
     What goes wrong with this bundle alone is the outcome; LedgerError and what else concerns the whole host is raised.
     """
     channel_id = copies[0].verified.chain.channel_id
     others = tuple(chain for chain in workspace.trust.chains() if chain.channel_id != channel_id)
     outcome = BundleIntake(workspace, tuple(copies), others, medium, options).run()
-    if not options.dry_run:
+    if not options.dry_run and options.drains:
         workspace.recorder.drain()
     return outcome
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tidegate.bundle.manifest import Manifest
 from tidegate.slip.code import make_code
 from tidegate.slip.numbers import Numbers
-from tidegate.state.bundles import BundleRow, BundleState, list_bundles, set_bundle_state
+from tidegate.state.bundles import BundleRow, BundleState, bundles_with_voids, list_bundles, set_bundle_state
 from tidegate.state.channels import get_channel
 from tidegate.state.db import Transaction
 from tidegate_receiver.quarantine import QuarantinedBundle, holds_content
@@ -52,7 +52,7 @@ def void_detail(manifest: Manifest) -> list[list[str | int | None]]:
 
 def read_void(tx: Transaction, channel_id: str, epoch: int) -> dict[int, Void]:
     """Every number that a bundle which is here has declared void; the newest bundle's word counts."""
-    return _void_of([row for row in list_bundles(tx, channel_id=channel_id) if _epoch_of(row) == epoch])
+    return _void_of([row for row in bundles_with_voids(tx, channel_id) if _epoch_of(row) == epoch])
 
 
 def withdrawal(void: Mapping[int, Void], row: BundleRow) -> str | None:

@@ -140,6 +140,14 @@ def bundles_by_number(tx: Transaction, channel_id: str, sequence: int) -> tuple[
     return _select(tx, "WHERE channel_id = ? AND sequence = ?", (channel_id, sequence))
 
 
+def bundles_with_voids(tx: Transaction, channel_id: str) -> tuple[BundleRow, ...]:
+    """Bundles of a channel in whose detail "void" is a list with something in it, as `put_bundle` writes it.
+
+    They are few, and asked for with each bundle that comes: the others are not made into objects.
+    """
+    return _select(tx, "WHERE channel_id = ? AND instr(detail, ?) > 0", (channel_id, '"void": [['))
+
+
 def newest_bundle(tx: Transaction, channel_id: str) -> BundleRow | None:
     """The bundle of the highest number that is not discarded."""
     kept = [row for row in list_bundles(tx, channel_id=channel_id) if row.state is not BundleState.DISCARDED]

@@ -37,6 +37,38 @@ class Taken:
     error: BaseException | None = None
 
 
+class Drains:
+    """Brings entries into the ledger for several threads: what is asked for while one is at it is done by that one.
+
+    Many small bundles then share a checkpoint and its syncs. Until then the entries wait in the state, on the disk.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._is_wanted = self._is_busy = False
+
+    def request(self, workspace: Workspace) -> None:
+        """Drain, or leave it to the thread that is at it. Raises what `Recorder.drain` raises."""
+        with self._turn:
+            self._is_wanted = True
+            if self._is_busy:
+                return
+            self._is_busy = True
+        try:
+            while self._take_wish():
+                workspace.recorder.drain()
+        except BaseException:
+            with self._turn:
+                self._is_busy = False
+            raise
+
+    def _take_wish(self) -> bool:
+        """Whether somebody asked since the last time; where nobody did, the next one does it himself."""
+        with self._turn:
+            self._is_busy, self._is_wanted = self._is_wanted, False
+            return self._is_busy
+
+
 class Takers:
     """The threads, and who waits for one."""
 
@@ -52,6 +84,7 @@ class Takers:
         self.done = done
         self.progress = progress
         self._local = threading.local()
+        self._drains = Drains()
         self._threads = ThreadPoolExecutor(THREADS, "session")
 
     def submit(self, source: WireSource) -> Future[None]:
@@ -67,6 +100,7 @@ class Takers:
         try:
             workspace = self._own_workspace()
             outcome = _take(workspace, source, self.progress)
+            self._drains.request(workspace)
             self.after(workspace, outcome)
         except BaseException as error:  # noqa: BLE001  told to the worker, which ends by it
             failure = error
@@ -102,7 +136,7 @@ def _take(workspace: Workspace, source: WireSource, progress: ProgressCallback |
             )
             return _unfinished(source, OutcomeKind.INCOMPLETE, missing)
     copies = (Copy(session.verified, source),)
-    return take_bundle(workspace, copies, None, ReceiveOptions(progress=progress))
+    return take_bundle(workspace, copies, None, ReceiveOptions(progress=progress, drains=False))
 
 
 def _unfinished(source: WireSource, kind: OutcomeKind, error: TidegateError) -> ReceiveOutcome:

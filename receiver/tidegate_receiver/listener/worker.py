@@ -38,6 +38,11 @@ from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
 
 #: slots looked at in one go: enough that their number costs little, few enough that sessions do not wait
 BATCH_SLOTS = 128
+#: the same where several sessions begin in them: announcements are heard before data, so short sessions would all
+#: seem to be under way at once
+CROWDED_SLOTS = 16
+#: announcements in one look that make it crowded: of so many sessions, and their trust pieces and ends beside them
+CROWD = 3
 #: with fewer slots than this the worker waits a little for more: a look costs as much for one as for ten
 FEW_SLOTS = 16
 COALESCE_SECONDS = 0.001
@@ -94,6 +99,7 @@ class Worker:
         self._ticked = self._written = float("-inf")
         self._failure: BaseException | None = None
         self._drops = 0
+        self._slots = BATCH_SLOTS
 
     def stop(self) -> None:
         """End soon: what is under way is left where it is, and goes on with the next listener."""
@@ -150,8 +156,14 @@ class Worker:
                 filled = self._wait_for_more(ring, event, taken)
             if filled:
                 first = taken % ring.slot_count
-                count = min(filled, BATCH_SLOTS, ring.slot_count - first)
-                self._take(view, view.batch(first, count))
+                count = min(filled, self._slots, ring.slot_count - first)
+                batch = view.batch(first, count)
+                if count > CROWDED_SLOTS and _is_crowded(batch):
+                    count = self._slots = CROWDED_SLOTS
+                    batch = view.batch(first, count)
+                else:
+                    self._slots = min(BATCH_SLOTS, self._slots * 2)
+                self._take(view, batch)
                 taken += count
                 ring.set(TAKEN, taken)
             elif reader.poll() is not None:
@@ -226,9 +238,16 @@ class Worker:
             counts.junk_length += faults.length
 
     def _take_controls(self, ring: RingView, batch: Batch, which: Numbers) -> list[int]:
-        """All that is no data, one by one, but not more than a few in a batch; those that say an end."""
+        """All that is no data, one by one, but not more than a few in a batch; those that say an end.
+
+        What is of a session, or of data that came, is looked at first.
+        """
         ends = []
-        for item in which[:CONTROLS_MAX].tolist():
+        chosen = which
+        if len(which) > CONTROLS_MAX:
+            is_awaited = np.isin(batch.header["tag"][which], self.sessions.awaited())
+            chosen = np.concatenate([which[is_awaited][:CONTROLS_MAX], which[~is_awaited]])
+        for item in chosen[:CONTROLS_MAX].tolist():
             record = batch.header[item]
             tag, kind = int(record["tag"]), int(record["kind"])
             payload = ring.payload(
@@ -251,7 +270,8 @@ class Worker:
         self.counts.announcements += 1
         if self.sessions.knows(tag):
             return
-        verified = self.speakers.verify(tag_bytes(tag), payload)
+        is_expected = tag in self.sessions.expected
+        verified = self.speakers.verify(tag_bytes(tag), payload, is_expected=is_expected)
         if verified is not None:
             self.sessions.open(verified)
 
@@ -284,3 +304,10 @@ class Worker:
         self._bundles += 1
         if self.options.stop_after and self._bundles >= self.options.stop_after:
             self._stop = True
+
+
+def _is_crowded(batch: Batch) -> bool:
+    """Whether several sessions are announced in it."""
+    header = batch.header
+    announced = batch.good & (header["kind"] == Kind.ANNOUNCEMENT)
+    return len(np.unique(header["tag"][announced])) >= CROWD
