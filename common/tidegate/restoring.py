@@ -16,6 +16,7 @@ from tidegate.config import Role
 from tidegate.errors import UsageError
 from tidegate.ledger.entries import Entry, Event, RecordedEntry, entry
 from tidegate.slip.numbers import Numbers
+from tidegate.state.bundles import BundleState, list_bundles, set_bundle_state
 from tidegate.state.channels import ensure_channel, get_channel, put_channel
 from tidegate.state.db import Transaction
 from tidegate.state.meta import get_meta, set_meta
@@ -71,13 +72,24 @@ def _confirm(workspace: Workspace, tx: Transaction, channel_id: str, epoch: int,
             f"number {number} is said to be the last, and {before} is known here already",
             hint="ask again; a lower number would be given, or taken, twice",
         )
+    if number - before > LOST_MAX:
+        raise UsageError(
+            f"number {number} is more than {LOST_MAX} beyond {before}, the last that is known here",
+            hint='ask again; if it is right, "tidegate keys epoch" on the low side begins to count anew',
+        )
     if is_low:
-        if number - before > LOST_MAX:
-            raise UsageError(f"number {number} is more than {LOST_MAX} beyond {before}, the last that is known here")
+        _count_as_sent(tx, channel_id, epoch, number)
         note_lost(tx, channel_id, epoch, {*lost_numbers(tx, channel_id, epoch), *range(before + 1, number + 1)})
         put_channel(tx, replace(row, next_sequence=number + 1))
     else:
         put_channel(tx, replace(row, highest_sequence=number))
+
+
+def _count_as_sent(tx: Transaction, channel_id: str, epoch: int, last: int) -> None:
+    """Whatever waits here to be sent, up to the `last` number, may have left: its number is not given to another."""
+    for row in list_bundles(tx, channel_id=channel_id, states=(BundleState.PACKED,)):
+        if row.epoch == epoch and row.sequence <= last:
+            set_bundle_state(tx, row.bundle_id, row.state, detail={"write_begun": True})
 
 
 def lost_numbers(tx: Transaction, channel_id: str, epoch: int) -> Numbers:

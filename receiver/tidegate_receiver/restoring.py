@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry
+from tidegate.ledger.witness_folder import FORK_KEY
+from tidegate.retention import Kind
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.names import begin_epoch, set_name_if_newer
-from tidegate_receiver.numbering import void_detail
+from tidegate_receiver.numbering import LET_GO, void_detail
 from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.records import SIDE
 from tidegate_receiver.trusted_time import note_time
@@ -27,12 +29,15 @@ _COUNTS = (BundleState.QUARANTINED, BundleState.LOADED)
 def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntry, ...], done: "Rebuilt") -> None:
     """Rows for every bundle that was ever in quarantine; numbers, names and the floor of time by those that count."""
     facts: dict[str, dict[str, Any]] = {}
+    disputed: dict[str, str] = {}
     for item in entries:
         _note(facts, item)
+        _note_alarm(disputed, item)
     done.highest = {}
     for bundle_id, known in facts.items():  # in the order in which they came
         before = get_bundle(tx, bundle_id)
-        row = replace(before or _row(workspace, bundle_id, known), state=known["fate"])
+        row = before or _row(workspace, bundle_id, known)
+        row = replace(row, state=known["fate"], detail=_detail(row, known, disputed.get(bundle_id)))
         if row != before:
             put_bundle(tx, row)
             done.bundles += 1
@@ -47,8 +52,8 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
     fields, bundle_id = item.fields or {}, item.text("bundle")
     event, outcome = item.text("event"), item.text("outcome")
     if event == Event.QUARANTINE and outcome == Outcome.DONE and isinstance(fields.get("sequence"), int):
-        fate = facts.get(bundle_id, {}).get("fate", BundleState.QUARANTINED)
-        facts[bundle_id] = {"epoch": 1, "loads": [], **fields, "fate": fate}
+        loads = facts.get(bundle_id, {}).get("loads", [])  # it was cleaned up, and came again
+        facts[bundle_id] = {"epoch": 1, **fields, "loads": loads, "fate": BundleState.QUARANTINED}
         return
     known = facts.get(bundle_id)
     if known is None and event == Event.FORK and isinstance(fields.get("sequence"), int):
@@ -67,6 +72,37 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
     elif event in (Event.LOAD, Event.PROMOTE) and outcome in (Outcome.DONE, Outcome.NOTHING):
         known["fate"] = BundleState.LOADED
         known["loads"] += fields.get("targets") or ()
+    elif event == Event.DELETE:
+        _note_removal(known, item)
+
+
+def _note_removal(known: dict[str, Any], item: RecordedEntry) -> None:
+    """What cleanup did: a slip must not name again what was let go, nor what is not here any more."""
+    reason = item.text("reason")
+    if reason == Kind.LET_GO:
+        known["let_go"] = parse_time(item.text("time"))
+    elif reason == Kind.SUPERSEDED:
+        known["fate"] = BundleState.CLEANED
+    elif reason == Kind.WITHDRAWN:
+        known["fate"] = BundleState.DENIED
+
+
+def _note_alarm(disputed: dict[str, str], item: RecordedEntry) -> None:
+    """Bundles that wait because the low side's ledger contradicted itself, until somebody accepted it."""
+    if item.text("event") in (Event.LEDGER_ALARM, Event.WITNESSED) and (bundle_id := item.text("bundle")):
+        if item.text("reason") == "ledger-fork":
+            disputed[bundle_id] = item.text("detail")
+        elif item.text("reason") == "accepted":
+            disputed.pop(bundle_id, None)
+
+
+def _detail(row: BundleRow, known: dict[str, Any], dispute: str | None) -> dict[str, Any]:
+    detail = {key: value for key, value in row.detail.items() if key != FORK_KEY}
+    if dispute is not None:
+        detail[FORK_KEY] = row.detail.get(FORK_KEY, dispute)
+    if "let_go" in known:
+        detail.setdefault(LET_GO, known["let_go"])
+    return detail
 
 
 def _row(workspace: "Workspace", bundle_id: str, known: dict[str, Any]) -> BundleRow:

@@ -106,13 +106,15 @@ class _Witnessing:
     # --- what is recorded ---------------------------------------------------------------------
 
     def _entries(self, memory: Memory, answer: Answer) -> list[Entry]:
-        if answer.is_known or (answer.head is None and not memory.heads):
+        is_fork = answer.relation is Relation.FORK
+        if (answer.is_known and not is_fork) or (answer.head is None and not memory.heads):
             return []
         facts: dict[str, Any] = {"names": (), "detail": self._text(memory, answer)}
         if answer.head is not None:
             facts["counts"] = {"entries": answer.head.size}
-        if answer.relation is Relation.FORK:
-            return [self._entry(Event.LEDGER_ALARM, Outcome.FAILED, reason="ledger-fork", **facts)]
+        if is_fork:  # one alarm, and an entry for each bundle that waits because of it: a restore asks for them
+            event = Event.WITNESSED if answer.is_known else Event.LEDGER_ALARM
+            return [self._entry(event, Outcome.FAILED, reason="ledger-fork", **facts)]
         if answer.relation is Relation.UNLINKED:
             return [self._entry(Event.LEDGER_ALARM, Outcome.PARTIAL, reason="unlinked", **facts)]
         return [self._entry(Event.WITNESSED, Outcome.DONE, **facts)]

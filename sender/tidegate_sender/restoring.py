@@ -31,7 +31,7 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     for bundle_id, known in facts.items():
         if known.get("channel") != chain.channel_id:
             continue
-        if known["epoch"] == chain.newest.epoch:
+        if known["epoch"] == chain.newest.epoch and not known["given_back"]:
             highest = max(highest, known["sequence"])
         before = get_bundle(tx, bundle_id)
         row = _with_fate(before or _row(workspace, bundle_id, known, files.get(bundle_id)), known)
@@ -49,7 +49,8 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
     fields, bundle_id = item.fields or {}, item.text("bundle")
     event, outcome = item.text("event"), item.text("outcome")
     if event == Event.PACK and outcome == Outcome.DONE and bundle_id and isinstance(fields.get("sequence"), int):
-        facts[bundle_id] = {"epoch": 1, **fields, "fate": BundleState.PACKED, "begun": False, "void": False}
+        fate = {"fate": BundleState.PACKED, "begun": False, "void": False, "given_back": False}
+        facts[bundle_id] = {"epoch": 1, **fields, **fate}
         return
     known = facts.get(bundle_id)
     if known is None:
@@ -60,7 +61,8 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
         known["fate"], known["begun"] = BundleState.SENT, True
     elif event in (Event.DISCARD, Event.WITHDRAW):
         known["fate"] = BundleState.DISCARDED
-        known["void"] = item.text("reason") != "replaced"
+        known["given_back"] = item.text("reason") in ("replaced", "given-back")
+        known["void"] = not known["given_back"]
         known["withdrawn"] = item.text("detail") if event == Event.WITHDRAW else None
 
 

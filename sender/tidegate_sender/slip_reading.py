@@ -117,8 +117,9 @@ class _Reading:
             signed = None
         is_new = _check_order(slip, seen)
         _check_claim(said, sent, lost)
-        held = Numbers.of(number for number in said.held if not sent[number].detail.get("void"))
-        missing = Numbers.of(number for number in said.missing if _is_due(sent[number], said.site))
+        # Of a number that a restored backup lost nothing is known but what the site says: it is no base either way.
+        held = Numbers.of(n for n in said.held if n not in sent or not sent[n].detail.get("void"))
+        missing = Numbers.of(n for n in said.missing if n not in sent or _is_due(sent[n], said.site))
         new = Numbers.of(set(held) - set(before.all_held))
         plan = self._plan_cosigning(slip, proof, note.encode(), signed)
         report = SlipReport(

@@ -1,0 +1,135 @@
+"""Faults that the model of the whole channel found, each with its own small story."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from channel_world import Clock, Packed, World, noise
+
+from tidegate import clock
+from tidegate.errors import NotReleasedError
+from tidegate.retention import Kind
+from tidegate.state.bundles import BundleState
+from tidegate_receiver.outcomes import OutcomeKind
+
+A, B, C = (noise(seed) for seed in (1, 2, 3))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    time = Clock()
+    monkeypatch.setattr(clock, "time", time)
+    return World.make(tmp_path, time)
+
+
+def carry(world: World, **contents: bytes) -> Packed:
+    """Pack, send, receive and load."""
+    made = world.pack(contents)
+    stick = world.stick()
+    world.send(made, stick)
+    world.receive([stick])
+    world.load(made.bundle_id)
+    return made
+
+
+def read_slip(world: World) -> None:
+    world.read_slip(world.slip().slip.text())
+
+
+def test_a_number_that_was_given_back_is_given_again_after_the_low_sides_state_was_lost(world: World) -> None:
+    carry(world, a=A)
+    unsent = world.pack({"a": B})
+    world.take_out(unsent.bundle_id, withdraws=False)
+    world.put_state_back("low", None)
+    world.restore("low")
+    again = world.pack({"a": C})
+    assert (again.number, again.void) == (unsent.number, {})
+    following = carry(world, a=C)
+    assert following.void == {}
+
+
+def test_what_waited_to_be_sent_when_the_backup_was_made_keeps_its_number_where_that_may_have_left(
+    world: World, tmp_path: Path
+) -> None:
+    from shutil import copytree
+
+    first = world.pack({"a": A})
+    copytree(world.folder / "low", tmp_path / "backup", symlinks=True)
+    stick = world.stick()
+    world.send(first, stick)
+    world.put_root_back("low", tmp_path / "backup")
+    world.restore("low", last=1)
+    assert world.pack({"a": B}).number == 2
+
+
+def test_a_slip_that_speaks_of_numbers_that_a_restore_lost_is_read(world: World, tmp_path: Path) -> None:
+    from shutil import copytree
+
+    copytree(world.folder / "low", tmp_path / "backup", symlinks=True)
+    carry(world, a=A)
+    world.send(world.pack({"a": B}), world.stick())
+    carry(world, a=C)
+    world.put_root_back("low", tmp_path / "backup")
+    world.restore("low", last=3)
+    report = world.read_slip(world.slip().slip.text())
+    assert (str(report.held), str(report.missing)) == ("1+3", "2")
+    assert world.pack({"a": C}).required == {}
+
+
+def test_a_bundle_that_waits_because_of_a_forked_ledger_waits_after_the_state_was_lost_too(
+    world: World, tmp_path: Path
+) -> None:
+    from shutil import copytree
+
+    copytree(world.folder / "low", tmp_path / "backup", symlinks=True)
+    carry(world, a=A)
+    world.put_root_back("low", tmp_path / "backup")
+    world.restore("low", last=1)
+    sticks, made = [], []
+    for data in (B, C):  # the second shows no head that the first one has not shown
+        made.append(world.pack({"a": data}))
+        sticks.append(world.stick())
+        world.send(made[-1], sticks[-1])
+    report = world.receive(sticks)
+    assert [item.alarm is not None for item in report.outcomes] == [True, True]
+    world.put_state_back("high", None)
+    world.restore("high")
+    for bundle in made:
+        with pytest.raises(NotReleasedError):
+            world.load(bundle.bundle_id)
+        world.accept(bundle.bundle_id)
+    world.put_state_back("high", None)
+    world.restore("high")
+    for bundle in made:
+        world.load(bundle.bundle_id)
+
+
+def test_what_cleanup_let_go_or_removed_is_not_named_again_after_the_state_was_lost(world: World) -> None:
+    first = carry(world, a=A)
+    carry(world, a=B)
+    assert Kind.LET_GO in {item.kind for item in world.cleanup("high").goes}
+    world.put_state_back("high", None)
+    world.restore("high")
+    assert str(world.slip().held) == "2"
+    assert Kind.SUPERSEDED in {item.kind for item in world.cleanup("high").goes}
+    world.put_state_back("high", None)
+    world.restore("high")
+    states = {row.bundle_id: row.state for row in world.high_rows()}
+    assert states[first.bundle_id] is BundleState.CLEANED
+    assert str(world.slip().held) == "2"
+
+
+def test_one_that_was_withdrawn_and_cleaned_up_stays_decided_after_the_state_was_lost(world: World) -> None:
+    first = world.pack({"a": A})
+    stick = world.stick()
+    world.send(first, stick)
+    world.receive([stick])
+    world.take_out(first.bundle_id, withdraws=True)
+    carry(world, a=B)
+    world.cleanup("high")
+    world.put_state_back("high", None)
+    world.restore("high")
+    states = {row.bundle_id: row.state for row in world.high_rows()}
+    assert states[first.bundle_id] is BundleState.DENIED
+    (outcome,) = world.receive([stick]).outcomes
+    assert outcome.kind is OutcomeKind.DUPLICATE
