@@ -26,9 +26,25 @@ INTERRUPTED = 130
 SECTIONS = (
     (
         "low side",
-        ("draft", "lock", "plan", "pack", "reproduce", "diff", "send", "outbox", "resend", "discard", "withdraw"),
+        (
+            "draft",
+            "lock",
+            "plan",
+            "pack",
+            "sync",
+            "reproduce",
+            "diff",
+            "send",
+            "outbox",
+            "resend",
+            "discard",
+            "withdraw",
+        ),
     ),
-    ("high side", ("receive", "watch", "inbox", "admit", "load", "check", "serve", "baseline", "clock")),
+    (
+        "high side",
+        ("receive", "watch", "inbox", "admit", "load", "names", "prune", "check", "serve", "baseline", "clock"),
+    ),
     ("both sides", ("status", "link", "show", "verify", "slip", "ledger", "init", "keys", "trust", "doctor", "demo")),
     ("upkeep", ("find", "media", "cleanup", "restore")),
 )

@@ -13,6 +13,7 @@ import pytest
 
 from tidegate import cli
 from tidegate.config import ChannelSettings, RegistrySettings, Settings
+from tidegate.config_tables import AfterLoadSettings, AlarmSettings, TargetSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMANDS = PROJECT / "docs" / "operating" / "commands.md"
@@ -73,8 +74,9 @@ def test_every_option_says_what_it_is_for() -> None:
 
 def test_the_document_has_a_row_for_each_setting() -> None:
     text = SETTINGS.read_text()
-    kinds = (Settings, ChannelSettings, RegistrySettings)
-    names = {item.name for kind in kinds for item in fields(kind)} - {"origins", "channels", "registries", "targets"}
+    kinds = (Settings, ChannelSettings, RegistrySettings, TargetSettings, AfterLoadSettings, AlarmSettings)
+    tables = {"origins", "channels", "registries", "targets", "after_load", "alarm"}
+    names = {item.name for kind in kinds for item in fields(kind)} - tables
     assert {name for name in names if f"| `{name}` |" not in text} == set()
 
 

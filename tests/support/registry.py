@@ -22,7 +22,7 @@ version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {folder}}}
-  delete: {{enabled: true}}
+  delete: {{enabled: {deletes}}}
 {auth}
 http:
   addr: "127.0.0.1:{port}"
@@ -61,7 +61,9 @@ def registry_program() -> str:
 
 
 @contextlib.contextmanager
-def running_registry(folder: Path, *, port: int = 0, guard: Guard = NOBODY, v3: bool = False) -> Iterator[str]:
+def running_registry(
+    folder: Path, *, port: int = 0, guard: Guard = NOBODY, v3: bool = False, deletes: bool = True
+) -> Iterator[str]:
     """Start a registry that stores under `folder`; gives its host, ``127.0.0.1:PORT``. It is stopped at the end."""
     program = built("registry") if v3 else registry_program()
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,8 @@ def running_registry(folder: Path, *, port: int = 0, guard: Guard = NOBODY, v3: 
         number = port or free_port()
         config = folder / "config.yml"
         tls = "tls: {{certificate: {}, key: {}}}".format(*guard.tls) if guard.tls else ""
-        config.write_text(_CONFIG.format(folder=folder / "storage", port=number, tls=tls, auth=guard.auth))
+        words = {"port": number, "tls": tls, "auth": guard.auth, "deletes": str(deletes).lower()}
+        config.write_text(_CONFIG.format(folder=folder / "storage", **words))
         environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
         process = subprocess.Popen(
             [program, "serve", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

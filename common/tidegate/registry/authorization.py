@@ -46,7 +46,8 @@ def scopes_of(method: str, url: str) -> tuple[str, ...]:
     if found is None:
         return ()
     reads = method in {"GET", "HEAD"} and "/blobs/uploads/" not in path
-    scopes = [f"repository:{found[1]}:{'pull' if reads else 'pull,push'}"]
+    deletes = method == "DELETE" and "/manifests/" in path
+    scopes = [f"repository:{found[1]}:{'pull' if reads else 'delete,pull' if deletes else 'pull,push'}"]
     source = _FROM.search(query)
     if source is not None:
         scopes.append(f"repository:{unquote(source[1])}:pull")

@@ -137,6 +137,12 @@ class RegistryClient:
             raise RegistryLiesError(f"{self.host}: {what}: put {digest}, read back {back or 'nothing'}")
         return digest
 
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        """Delete the manifest `digest`, and with it every tag that stands for it; gone before is fine as well."""
+        what = _object(repository, digest)
+        expect = frozenset({200, 202, 204, 404})
+        self._transport.send("DELETE", self._manifest_path(repository, digest), what=what, expect=expect, finish=True)
+
     def tags(self, repository: str) -> tuple[str, ...]:
         """All tags of a repository, in the registry's order; none where it has no such repository."""
         url: str | None = f"/v2/{repository}/tags/list"

@@ -18,20 +18,27 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--to", metavar="TARGET", multiple=True, help="Also there: a registry, folder, tar …; repeatable.")
 @click.option("--asked", is_flag=True, help="Also to every target that the low side's list asks for by load.")
+@click.option("--report", "reports", metavar="FORMAT:FILE", multiple=True, help="Then write this; see names.")
 @shared_options(writes=True)
-def command(invocation: Invocation, bundle: str, to: tuple[str, ...], asked: bool) -> None:
+def command(invocation: Invocation, bundle: str, to: tuple[str, ...], asked: bool, reports: tuple[str, ...]) -> None:
     """Promote BUNDLE (a name, number or id) from quarantine.
 
     TARGET is HOST:PORT[/PROJECT], a registry; a folder, with a / in it: nothing is written outside of it;
     chartmuseum+URL or put+URL, for charts; tar:FILE or imgpkg:FILE, a tar of images; or the NAME of a target in the
     settings: then what the low side's list asks to have loaded there.
     """
+    from tidegate_receiver.after_load import follow
+    from tidegate_receiver.naming.formats import parse_report_option
     from tidegate_receiver.promotion import load
 
+    wanted = tuple(map(parse_report_option, reports))
     workspace = invocation.workspace(Role.HIGH)
     report = invocation.report
     with report.progress() as progress:
         done = load(workspace, bundle, to=to, asked=asked or None, dry_run=invocation.dry_run, progress=progress)
+    if not done.dry_run:
+        for note in follow(workspace, done, wanted):
+            report.warn(note)
     show_load(report, done)
 
 

@@ -15,6 +15,7 @@ def load_automatically(
     workspace: "Workspace", found: MediumReport
 ) -> tuple[tuple[str, ...], tuple[TidegateError, ...]]:
     """Load what came over channels whose release is automatic: names of what was loaded, and what went wrong."""
+    from tidegate_receiver.after_load import follow
     from tidegate_receiver.promotion import load
     from tidegate_receiver.release import Releaser, may_load_automatically
 
@@ -25,6 +26,7 @@ def load_automatically(
             try:
                 done = load(workspace, outcome.bundle_id, releaser=Releaser.RULE)
                 names.append(outcome.name)
+                follow(workspace, done)  # what fails in it is in the ledger
                 failures.extend(found.error for found in done.failures if found.error is not None)
             except TidegateError as error:  # it is in quarantine all the same, and the others go on
                 failures.append(error)
@@ -68,7 +70,7 @@ def _what(outcome: ReceiveOutcome) -> str:
     name = outcome.name or "a volume"
     size = format_bytes(outcome.content_size)
     if outcome.kind is OutcomeKind.RECEIVED:
-        return f"received {name}: {_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
+        return f"received {name}: {_sticks(outcome)}{_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
     if outcome.kind is OutcomeKind.WAITING:
         return f"{outcome.name} waits: {_damage(outcome)}, {size} in {format_duration(outcome.seconds)}"
     if outcome.kind is OutcomeKind.DUPLICATE:
@@ -78,6 +80,12 @@ def _what(outcome: ReceiveOutcome) -> str:
     if outcome.kind is OutcomeKind.PLANNED:
         return f"{name} would be received: {counted(len(outcome.artifacts), 'artifact')}, {size}"
     return f"{outcome.kind} {name}"  # the error says why, on a line of its own
+
+
+def _sticks(outcome: ReceiveOutcome) -> str:
+    if outcome.sticks_read < 2:
+        return "with this stick its set is whole, " if outcome.sticks_read else ""
+    return "both sticks read, " if outcome.sticks_read == 2 else f"{outcome.sticks_read} sticks read, "
 
 
 def _damage(outcome: ReceiveOutcome) -> str:
@@ -108,7 +116,7 @@ def _ending(outcome: ReceiveOutcome, is_loaded: bool) -> str:
             notes.append("loaded" if is_loaded else f'next: "tidegate load {outcome.name}"')
         return "; ".join([*notes, "the medium may be removed", *_for_the_office(outcome)])
     if outcome.kind is OutcomeKind.WAITING:
-        return "; ".join([f'next: "tidegate admit {outcome.name}"', "the medium may be removed"])
+        return "; ".join([f'next: "tidegate admit {outcome.name} --reason …"', "the medium may be removed"])
     if outcome.kind is OutcomeKind.DUPLICATE:
         return "; ".join(["the medium may be removed", *_for_the_office(outcome)])
     if outcome.kind is OutcomeKind.PLANNED:

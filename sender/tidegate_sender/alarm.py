@@ -1,0 +1,138 @@
+"""Tell somebody that a timed run did not end well: mail over a relay, or a program. One trouble is told once a day.
+
+What the message says is what the screen would: never a password or token. A mail that cannot be sent and a program that
+fails are a warning and an entry; they change no exit code.
+"""
+
+import json
+import os
+import signal
+import smtplib
+import ssl
+import subprocess
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+
+from tidegate import clock
+from tidegate.config_tables import AlarmSettings
+from tidegate.errors import HostError, TidegateError
+from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.registry.access import is_loopback
+from tidegate.state.meta import get_meta, set_meta
+from tidegate.text import printable
+from tidegate.workspace import Workspace
+
+AGAIN_SECONDS = 24 * 3600
+META_KEY = "sync_alarm"
+_TEXT_MAX = 4000
+
+
+def raise_alarm(workspace: Workspace, subject: str, text: str) -> tuple[str, ...]:
+    """Tell it by every way that the settings name, unless the same was told within a day; what failed, in words."""
+    settings = workspace.settings.alarm
+    if not settings.mail_to and not settings.command:
+        return ()
+    with workspace.state.reading() as tx:
+        told = json.loads(get_meta(tx, META_KEY) or "{}")
+    if told.get("text") == text and 0 <= clock.now() - int(told.get("time", 0)) < AGAIN_SECONDS:
+        return ()
+    notes = _tell(workspace, subject, text)
+    if not notes:
+        with workspace.state.transaction() as tx:
+            set_meta(tx, META_KEY, json.dumps({"text": text, "time": clock.now()}))
+    return notes
+
+
+def end_alarm(workspace: Workspace, subject: str) -> tuple[str, ...]:
+    """All is well: say so where trouble was told before."""
+    with workspace.state.reading() as tx:
+        was_told = bool(get_meta(tx, META_KEY))
+    if not was_told:
+        return ()
+    with workspace.state.transaction() as tx:
+        set_meta(tx, META_KEY, "")
+    return _tell(workspace, subject, "The last run ended well.")
+
+
+def _tell(workspace: Workspace, subject: str, text: str) -> tuple[str, ...]:
+    settings = workspace.settings.alarm
+    ways: list[tuple[str, Callable[[], None]]] = []
+    if settings.mail_to:
+        ways.append(("mail", lambda: send_mail(settings, subject, text)))
+    if settings.command:
+        ways.append(("command", lambda: run_program(settings, f"{subject}\n\n{text}\n")))
+    notes = []
+    for name, tell in ways:
+        error: TidegateError | None = None
+        try:
+            tell()
+        except TidegateError as failure:
+            error = failure
+            notes.append(f"alarm by {name}: {failure.message}")
+        with workspace.state.transaction() as tx:
+            tx.queue(
+                entry(
+                    Event.HOOK,
+                    subject=workspace.origin,
+                    step=f"alarm {name}",
+                    outcome=Outcome.FAILED if error else Outcome.DONE,
+                    reason=type(error).__name__ if error else None,
+                    detail=error.message if error else subject,
+                )
+            )
+    workspace.finish()
+    return tuple(notes)
+
+
+def send_mail(settings: AlarmSettings, subject: str, text: str) -> None:
+    """One mail to all addresses. Raises HostError; never says a password."""
+    message = EmailMessage()
+    message["From"], message["To"] = settings.mail_from, ", ".join(settings.mail_to)
+    message["Subject"] = printable(subject, 200)
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content("\n".join(printable(line, 1000) for line in text[:_TEXT_MAX].splitlines()) + "\n")
+    host, _, port = settings.smtp.rpartition(":")
+    if settings.smtp_user and not settings.starttls and not is_loopback(settings.smtp):
+        raise HostError(f"{settings.smtp}: a password does not go over a line without TLS: set starttls = true")
+    try:
+        with smtplib.SMTP(host.strip("[]"), int(port), timeout=settings.seconds) as relay:
+            if settings.starttls:
+                relay.starttls(context=ssl.create_default_context())
+            if settings.smtp_user:
+                relay.login(settings.smtp_user, _password(settings.smtp_password_file))
+            refused = relay.send_message(message)
+    except smtplib.SMTPAuthenticationError:
+        raise HostError(f"{settings.smtp}: does not take the login of {settings.smtp_user}") from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise HostError(f"{settings.smtp}: {type(error).__name__}: the mail was not taken") from None
+    if refused:
+        raise HostError(f"{settings.smtp}: refused {', '.join(sorted(refused))}")
+
+
+def _password(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise HostError(f"{path}: cannot be read") from None
+
+
+def run_program(settings: AlarmSettings, text: str) -> None:
+    """Run the program with `text` on its standard input. Raises HostError."""
+    name = settings.command[0]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TIDEGATE_")}
+    quiet = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(
+            settings.command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, start_new_session=True
+        )
+    except OSError as error:
+        raise HostError(f"{name}: cannot be run: {error.strerror}") from None
+    try:
+        process.communicate(text.encode("utf-8", "replace"), timeout=settings.seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise HostError(f"{name}: not done within {settings.seconds} s, and was ended") from None
+    if process.returncode:
+        raise HostError(f"{name}: ended with {process.returncode}")
