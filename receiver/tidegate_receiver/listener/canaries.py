@@ -1,4 +1,4 @@
-"""The daily canary: a tiny bundle of the low side that shows that the whole way works, and the alarm when it stays away.
+"""The daily canary: a tiny bundle that shows that the whole way works, and the alarm when it stays away.
 
 Once a canary came over a link, the next one is due within the setting `canary_hours`. Where none came *whole* by then,
 that is an entry, and one more when one comes again. What is remembered over a restart is the host's time, so after one

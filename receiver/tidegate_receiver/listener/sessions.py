@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate import clock
 from tidegate.carrier.announcement import CHUNKS
@@ -18,6 +19,7 @@ from tidegate.state.bundles import BundleState, get_bundle, note_detail
 from tidegate.workspace import Workspace
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
 from tidegate_receiver.listener.counting import LinkCounts
+from tidegate_receiver.listener.expected import ExpectedTags
 from tidegate_receiver.listener.groups import BufferPool
 from tidegate_receiver.listener.session import Session
 from tidegate_receiver.listener.source import WireSource
@@ -69,6 +71,7 @@ class Sessions:
         self._done: Remembered[int] = Remembered()
         self._duplicates: dict[str, float] = {}
         self._put_off: dict[int, float] = {}
+        self.expected = ExpectedTags()
 
     # --- announcements ------------------------------------------------------------------------
 
@@ -86,6 +89,7 @@ class Sessions:
         """Begin a session, unless its bundle is here, or too many are under way."""
         announcement = verified.announcement
         tag = tag_number(verified.frame.tag)
+        self.expected.forget(tag)
         if self._is_whole(announcement.bundle_id):
             self._done.add(tag)
             self._note_duplicate(verified)
@@ -182,8 +186,13 @@ class Sessions:
             known = np.isin(distinct, np.array([*self.by_tag, *self._done, *self._put_off], np.uint64))
         else:
             known = np.array([self.knows(tag) for tag in distinct.tolist()], np.bool_)
+        self.expected.note(distinct[~known], counts[~known])
         self.counts.repeated += int(counts[known].sum())
         self.counts.unknown_tag += int(counts[~known].sum())
+
+    def awaited(self) -> NDArray[np.uint64]:
+        """Tags whose announcements and ends are looked at before others: of open sessions, and of data without one."""
+        return np.concatenate([np.array(list(self.by_tag), np.uint64), self.expected.tags()])
 
     def hear_control(self, tag: int, running: int) -> None:
         """An announcement or an end of `tag` came: it has a running number as data has."""

@@ -1,6 +1,6 @@
 """Who may speak on the wire: preambles that lead channels on, and announcements that a carrier key signed.
 
-Identical bytes are judged once, and not more than 200 signatures a second, whoever sends them. What is refused has an
+Identical bytes are judged once, and not more than 300 signatures a second, whoever sends them. What is refused has an
 entry for each reason and hour; the others are counted. Times are monotonic.
 """
 
@@ -22,7 +22,11 @@ from tidegate_receiver.roots import advance_root
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
-VERIFIED_PER_SECOND = 200
+#: signatures of announcements a second: of tags that data came with, and of any
+EXPECTED_PER_SECOND = 100
+VERIFIED_PER_SECOND = 100
+#: of heartbeats, and preambles
+OTHERS_PER_SECOND = 50
 REMEMBERED_TAGS = 4096
 TRUST_SECONDS = 5.0  # pinned channels and the known time are read again after it
 REFUSAL_SECONDS = 3600.0  # between two entries of one reason
@@ -86,6 +90,9 @@ class Speakers:
         self._preambles: Remembered[bytes] = Remembered(256)
         self._refused: Remembered[bytes] = Remembered()
         self._budget = Budget(VERIFIED_PER_SECOND)
+        self._expected_budget = Budget(EXPECTED_PER_SECOND)
+        self._preamble_budget = Budget(OTHERS_PER_SECOND)
+        self._heartbeat_budget = Budget(OTHERS_PER_SECOND)
         self._told: dict[str, float] = {}
 
     def chains(self) -> dict[str, Chain]:
@@ -107,7 +114,7 @@ class Speakers:
         if tag in self._preambles:
             return
         preamble = self._assembler.add(tag, piece, pieces, payload)
-        if preamble is None or not self._budget.spend():
+        if preamble is None or not self._preamble_budget.spend():
             return
         self._preambles.add(tag)
         try:
@@ -120,13 +127,13 @@ class Speakers:
             self.counts.preambles_refused += 1
             self._tell(error)
 
-    def verify(self, tag: bytes, data: memoryview) -> VerifiedAnnouncement | None:
-        """The announcement in a datagram of `tag`; None where it is refused, or cannot be looked at now."""
+    def verify(self, tag: bytes, data: memoryview, *, is_expected: bool = False) -> VerifiedAnnouncement | None:
+        """The announcement in a datagram of `tag`; None where it is refused, or cannot be looked at now.
+
+        `is_expected` says that data of this tag comes: a flood of forged announcements has none, and not its budget.
+        """
         if tag in self._refused:
             self.counts.announcements_refused += 1
-            return None
-        if not self._budget.spend():
-            self.counts.announcements_over_budget += 1
             return None
         copied = bytes(data)
         try:
@@ -136,6 +143,9 @@ class Speakers:
                 return None
             chains = self.chains()
             chain = walk_preamble(None, frame.key_id, chains)
+            if not (is_expected and self._expected_budget.spend()) and not self._budget.spend():
+                self.counts.announcements_over_budget += 1
+                return None
             others = tuple(other for other in chains.values() if other.channel_id != chain.channel_id)
             verified = verify_frame(frame, chain, others, self._known_time, carrier="stream")
         except (RefusedError, MediaError, TrustError) as error:
@@ -151,8 +161,8 @@ class Speakers:
         return walk_preamble(None, key_id, self.chains())
 
     def spend(self) -> bool:
-        """Take one verification from the common budget."""
-        return self._budget.spend()
+        """Take one verification of a heartbeat."""
+        return self._heartbeat_budget.spend()
 
     def _tell(self, error: TidegateError) -> None:
         """An entry about something on the wire that nothing vouches for; the first of its reason in an hour."""

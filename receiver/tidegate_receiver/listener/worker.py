@@ -48,6 +48,8 @@ FEW_SLOTS = 16
 COALESCE_SECONDS = 0.001
 WAIT_SECONDS = 0.2
 TICK_SECONDS = 0.05
+#: sessions are judged silent so seldom where the ring is not empty
+BEHIND_SECONDS = 1.0
 #: announcements, pieces and heartbeats looked at in one batch; a flood of them is dropped and counted
 CONTROLS_MAX = 64
 READER_START_SECONDS = 20.0
@@ -96,7 +98,7 @@ class Worker:
         self.canaries = Canaries(workspace, self.status)
         self.keeper = Keeper(workspace, tell)
         self._folder = workspace.folder("links")
-        self._ticked = self._written = float("-inf")
+        self._ticked = self._written = self._judged = float("-inf")
         self._failure: BaseException | None = None
         self._drops = 0
         self._slots = BATCH_SLOTS
@@ -168,7 +170,7 @@ class Worker:
                 ring.set(TAKEN, taken)
             elif reader.poll() is not None:
                 raise HostError(f"the process that reads the socket ended: {os.strerror(ring.get(ERRNO))}")
-            self._tick(ring)
+            self._tick(ring, is_behind=filled >= FEW_SLOTS)
 
     @staticmethod
     def _wait_for_more(ring: Ring, event: int, taken: int) -> int:
@@ -181,13 +183,15 @@ class Worker:
             time.sleep(COALESCE_SECONDS)
         return ring.get(WRITTEN) - taken
 
-    def _tick(self, ring: Ring) -> None:
+    def _tick(self, ring: Ring, *, is_behind: bool) -> None:
         now = time.monotonic()
         if now - self._ticked < TICK_SECONDS:
             return
         self._ticked = now
         self._settle_all()
-        self.sessions.check_time()
+        if not is_behind or now - self._judged >= BEHIND_SECONDS:  # what a session waits for may lie in the ring
+            self._judged = now
+            self.sessions.check_time()
         self.heartbeats.check_time()
         self.canaries.check_time()
         self.keeper.check_time()
