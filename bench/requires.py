@@ -109,7 +109,7 @@ def measure(folder: Path, count: int, profile: cProfile.Profile | None) -> dict[
         profile.enable()
     base = timed("base from confirmed papers", lambda: confirmed_base(low, place, (SITE,)), times)
     selection = timed("split", lambda: base.split(wanted), times)
-    required = timed("required table", selection.required_table, times)
+    required = selection.required
     tables = replace(Tables.empty(), required=required)
     manifest = replace(draft, sequence=2, tables=tables.entries(), base=selection.base_ids)
     data = timed("manifest", lambda: build_manifest(manifest), times)

@@ -310,9 +310,7 @@ class _Packing:
         """Bring the content into the file; the manifest with its counts and digests."""
         check_limits(self.chain.newest, replace(draft, content_size=selection.brought_size))
         draft = replace(draft, base=selection.base_ids)
-        return build_body(
-            draft, selection.brought, selection.required_table(), self.workspace.depot, writer, self.progress
-        )
+        return build_body(draft, selection.brought, selection.required, self.workspace.depot, writer, self.progress)
 
     def finish_file(
         self, writer: BundleWriter, manifest: Manifest, tables: Tables, signer: "Signer"

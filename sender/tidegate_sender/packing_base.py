@@ -6,19 +6,18 @@ is left out stands in the required table with the number of the bundle that carr
 read from its ``.tgb``, held to the bundle_id that the state remembers.
 """
 
-import contextlib
-import gc
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.bundle.container import BundleFile
 from tidegate.bundle.papers import PAPERS_ROOT, read_papers
-from tidegate.bundle.tables import REQUIRED, Records, Tables
+from tidegate.bundle.tables import REQUIRED, Records, Tables, keys
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import BundleUnknownError, DepotError, TidegateError, UsageError
 from tidegate.lookup import bundle_path
@@ -29,95 +28,99 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector while a base is built: of a million blobs it would walk all again and again, which
-    takes more than half of the time, and there is no cycle among them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+class Piece(NamedTuple):
+    """What one bundle, or a baseline, tells of blobs: records as in the required table, and its id."""
 
-
-class Carried(NamedTuple):
-    """A blob that an earlier bundle brought: in which size, by which bundle, and known from which base.
-
-    A tuple, since there may be a million of them, and making one takes a third of the time.
-    """
-
-    size: int
-    sequence: int
+    records: Records
     base_id: str
 
 
-def carried(
-    digests: Iterable[bytes], sizes: Iterable[int], sequences: Iterable[int], base_id: str
-) -> Iterator[tuple[bytes, Carried]]:
-    """Pairs for `Base.blobs`, made without a step of Python's own for each: a million take a third of a second."""
-    facts = zip(sizes, sequences, repeat(base_id), strict=False)
-    return zip(digests, map(tuple.__new__, repeat(Carried), facts), strict=True)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """What is left out of a bundle. Empty: everything is brought."""
+    """What is left out of a bundle. Empty: everything is brought.
 
-    blobs: dict[bytes, Carried] = field(default_factory=dict)
+    Columns and no objects: a million blobs are 60 MB and are looked up in half a second.
+    """
 
-    @collector_paused()
+    #: as the required table: sorted by digest, each once
+    records: Records = field(default_factory=lambda: np.zeros(0, REQUIRED))
+    #: for each record, the place in `base_ids` of what tells of it
+    origins: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    base_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Self:
+        """Of what several tell: the first one that tells of a blob counts."""
+        if not pieces:
+            return cls()
+        records = np.concatenate([piece.records for piece in pieces])
+        lengths = [len(piece.records) for piece in pieces]
+        origins = np.repeat(np.arange(len(pieces), dtype=np.uint32), lengths)
+        order = np.argsort(keys(records), kind="stable")  # stable: what comes first stays first
+        records, origins = records[order], origins[order]
+        is_first = np.ones(len(records), np.bool_)
+        is_first[1:] = keys(records)[1:] != keys(records)[:-1]
+        return cls(records[is_first], origins[is_first], tuple(piece.base_id for piece in pieces))
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """What it was made of, as far as it counted: to make another one with more."""
+        return tuple(Piece(self.records[self.origins == at], name) for at, name in enumerate(self.base_ids))
+
     def split(self, blobs: Iterable[Descriptor]) -> "Selection":
         """Which of `blobs` are brought, in their order, and which are required. Raises DepotError for another size."""
         wanted = tuple(blobs)
-        if not self.blobs:
-            return Selection(wanted, ())
-        keys = [bytes.fromhex(hex_of(blob.digest)) for blob in wanted]
-        found = list(map(self.blobs.get, keys))
-        for blob, known in zip(wanted, found, strict=True):
-            if known is not None and known[0] != blob.size:
-                raise DepotError(f"blob {blob.digest}: {blob.size} bytes, the base carried it with {known.size}")
-        brought = tuple(blob for blob, known in zip(wanted, found, strict=True) if known is None)
-        required = sorted(pair for pair in zip(keys, found, strict=True) if pair[1] is not None)
-        return Selection(brought, tuple(required))  # type: ignore[arg-type]
+        if not len(self.records) or not wanted:
+            return Selection(wanted)
+        column = digest_column(blob.digest for blob in wanted)
+        order = np.argsort(column)  # looked up in their order the digests lie side by side: ten times as fast
+        found = np.minimum(np.searchsorted(keys(self.records), column[order]), len(self.records) - 1)
+        is_known = keys(self.records)[found] == column[order]
+        required, places = found[is_known], order[is_known]
+        sizes = np.fromiter((blob.size for blob in wanted), np.uint64, len(wanted))
+        wrong = sizes[places] != self.records["size"][required]
+        if wrong.any():
+            blob, known = wanted[places[wrong][0]], int(self.records["size"][required[wrong][0]])
+            raise DepotError(f"blob {blob.digest}: {blob.size} bytes, the base carried it with {known}")
+        is_brought = np.ones(len(wanted), np.bool_)
+        is_brought[places] = False
+        brought = tuple(compress(wanted, is_brought.tolist()))
+        named = sorted({self.base_ids[at] for at in np.unique(self.origins[required]).tolist()})
+        return Selection(brought, self.records[required], tuple(named))
 
 
-@dataclass(frozen=True, slots=True)
+def digest_column(digests: Iterable[str]) -> NDArray[np.bytes_]:
+    """``sha256:…`` names as a column that sorts and compares bytewise."""
+    return np.frombuffer(bytes.fromhex("".join(map(hex_of, digests))), "S32")
+
+
+def as_required(table: Records, sequence: int) -> Records:
+    """What a bundle with that number carried, as records of the required table."""
+    records = np.empty(len(table), REQUIRED)
+    records["sha256"], records["size"], records["sequence"] = table["sha256"], table["size"], sequence
+    return records
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The blobs that a bundle brings, and those that it builds on (sorted by digest)."""
+    """The blobs that a bundle brings, and those that it builds on: its required table (docs/format/bundle.md)."""
 
     brought: tuple[Descriptor, ...]
-    required: tuple[tuple[bytes, Carried], ...]
+    required: Records = field(default_factory=lambda: np.zeros(0, REQUIRED))
+    #: the bundles that something of is required, sorted
+    base_ids: tuple[str, ...] = ()
 
     @property
     def required_size(self) -> int:
-        return sum(carried.size for _, carried in self.required)
+        return int(self.required["size"].sum())
 
     @property
     def brought_size(self) -> int:
         return sum(blob.size for blob in self.brought)
 
-    @property
-    def base_ids(self) -> tuple[str, ...]:
-        """The bundles that something of is required, sorted."""
-        return tuple(sorted({carried.base_id for _, carried in self.required}))
-
-    @collector_paused()
-    def required_table(self) -> Records:
-        """The required table of docs/format/bundle.md."""
-        table = np.zeros(len(self.required), REQUIRED)
-        if self.required:
-            table["sha256"] = np.frombuffer(b"".join(key for key, _ in self.required), "V32")
-            sizes, sequences, _ = zip(*(known for _, known in self.required), strict=True)
-            table["size"], table["sequence"] = sizes, sequences
-        return table
-
 
 NO_BASE = Base()
 
 
-@collector_paused()
 def load_base(workspace: "Workspace", row: BundleRow, *, channel: str, epoch: int, below: int) -> Base:
     """The base that starts with the bundle of `row`, for a bundle of this channel with the number `below`.
 
@@ -126,18 +129,18 @@ def load_base(workspace: "Workspace", row: BundleRow, *, channel: str, epoch: in
     if row.channel_id != channel or row.detail.get("epoch") != epoch:
         raise UsageError(f"bundle {row.name} is of another channel or epoch: it cannot be a base")
     _check_base(row, below)
-    blobs: dict[bytes, Carried] = {}
+    pieces: list[Piece] = []
     waiting, seen = deque([row]), {row.bundle_id}
     while waiting:
         current = waiting.popleft()
-        for base_id in _add(blobs, workspace, current, is_named=current is row):
+        for base_id in _add(pieces, workspace, current, is_named=current is row):
             with workspace.state.reading() as tx:
                 older = get_bundle(tx, base_id)
             # A base of a base may be forgotten: what it carried is then brought again.
             if base_id not in seen and older is not None:
                 seen.add(base_id)
                 waiting.append(older)
-    return Base(blobs)
+    return Base.of(pieces)
 
 
 def _check_base(row: BundleRow, below: int) -> None:
@@ -150,7 +153,7 @@ def _check_base(row: BundleRow, below: int) -> None:
         )
 
 
-def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *, is_named: bool) -> tuple[str, ...]:
+def _add(pieces: list[Piece], workspace: "Workspace", row: BundleRow, *, is_named: bool) -> tuple[str, ...]:
     """Add what a bundle carried and built on; the ids of its own bases."""
     try:
         base_ids, tables = read_tables(workspace, row)
@@ -158,11 +161,7 @@ def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, *,
         if is_named:
             raise
         return ()
-    own = [row.sequence] * len(tables.blobs)
-    for table, sequences in ((tables.blobs, own), (tables.required, tables.required["sequence"].tolist())):
-        digests = table["sha256"].tobytes()
-        for at, (size, sequence) in enumerate(zip(table["size"].tolist(), sequences, strict=True)):
-            blobs.setdefault(digests[at * 32 : at * 32 + 32], Carried(size, sequence, row.bundle_id))
+    pieces += [Piece(as_required(tables.blobs, row.sequence), row.bundle_id), Piece(tables.required, row.bundle_id)]
     return base_ids
 
 

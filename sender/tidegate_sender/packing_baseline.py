@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tidegate.baseline import FILE_MAX_BYTES, Baseline, read_signed
+from tidegate.bundle.tables import REQUIRED
 from tidegate.clock import parse_time
 from tidegate.errors import SlipOldError, SlipSiteError, TidegateError
 from tidegate.files import host_error, write_durably
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.slip.site_key import site_of
 from tidegate.slip.site_keys import SiteKeys
-from tidegate_sender.packing_base import Base, Carried
+from tidegate_sender.packing_base import Base, Piece
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -99,12 +102,13 @@ def add_baselines(workspace: "Workspace", base: Base, sites: Sequence[str]) -> B
     if not found or len(found) < len(sites):
         return base
     (first, name), *others = found
-    blobs = {
-        key: Carried(size, BASELINE_SEQUENCE, name)
-        for key, size in first.blobs.items()
-        if all(other.blobs.get(key) == size for other, _ in others)
-    }
-    return Base(blobs | base.blobs)
+    shared = [
+        (key, size) for key, size in first.blobs.items() if all(other.blobs.get(key) == size for other, _ in others)
+    ]
+    records = np.zeros(len(shared), REQUIRED)
+    records["sha256"] = np.frombuffer(b"".join(key for key, _ in shared), "V32")
+    records["size"], records["sequence"] = [size for _, size in shared], BASELINE_SEQUENCE
+    return Base.of((*base.pieces(), Piece(records, name)))
 
 
 def _kept(workspace: "Workspace", site: str) -> tuple[Baseline | None, str]:

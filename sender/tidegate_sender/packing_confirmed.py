@@ -6,24 +6,24 @@ much that is. A bundle that was voided or withdrawn confirms nothing.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.bundle.tables import Records
+from tidegate.bundle.tables import keys
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import RidesAgainError, TidegateError
-from tidegate.names import hex_of
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow
 from tidegate.units import format_bytes
-from tidegate_sender.packing_base import NO_BASE, Base, Carried, carried, collector_paused, read_tables
+from tidegate_sender.packing_base import NO_BASE, Base, Piece, as_required, digest_column, read_tables
 from tidegate_sender.packing_streamed import streamed_numbers
 from tidegate_sender.slip_memory import held_by_all
 from tidegate_sender.slip_reading import sent_bundles
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tidegate.config import Settings
     from tidegate.workspace import Workspace
     from tidegate_sender.packing_records import Place
@@ -46,7 +46,6 @@ class Riding:
         return f"{format_bytes(self.size)} ride again: {which} {was} sent, and no slip of every site confirms it"
 
 
-@collector_paused()
 def confirmed_base(workspace: "Workspace", place: "Place", sites: Collection[str]) -> Base:
     """What all of `sites` hold, as far as slips say so, or links are trusted to bring.
 
@@ -59,25 +58,27 @@ def confirmed_base(workspace: "Workspace", place: "Place", sites: Collection[str
     held = {number for number in known if _counts(sent.get(number)) and number < place.sequence}
     if not held:
         return NO_BASE
-    blobs: dict[bytes, Carried] = {}
-    for number in sorted(held):  # what a later one says stands in place of what an earlier one said
-        _add(blobs, workspace, sent[number], held)
-    return Base(blobs)
+    pieces: list[Piece] = []
+    for number in sorted(held, reverse=True):  # what a later one says stands in place of what an earlier one said
+        _add(pieces, workspace, sent[number], held)
+    return Base.of(pieces)
 
 
 def riding_again(workspace: "Workspace", place: "Place", brought: Iterable[Descriptor]) -> Riding:
     """What of `brought` a bundle that was sent carried already."""
     with workspace.state.reading() as tx:
         sent = sent_bundles(tx, place.channel_id, place.epoch)
-    wanted = {bytes.fromhex(hex_of(blob.digest)): blob.size for blob in brought}
-    again: set[bytes] = set()
-    numbers: set[int] = set()
+    wanted = tuple(brought)
+    column = digest_column(blob.digest for blob in wanted)
+    is_again = np.zeros(len(wanted), np.bool_)
+    numbers = set()
     for row in sent.values():
         if _counts(row) and row.sequence < place.sequence:
-            found = {key for key in _carried(workspace, row) if key in wanted}
-            again |= found
-            numbers |= {row.sequence} if found else set()
-    return Riding(len(again), sum(wanted[key] for key in again), Numbers.of(numbers))
+            found = np.isin(column, _carried(workspace, row))
+            is_again |= found
+            numbers |= {row.sequence} if found.any() else set()
+    sizes = np.fromiter((blob.size for blob in wanted), np.uint64, len(wanted))[is_again]
+    return Riding(len(sizes), int(sizes.sum()), Numbers.of(numbers))
 
 
 def check_riding(settings: "Settings", name: str, again: Riding, limit: int | None) -> None:
@@ -94,28 +95,20 @@ def _counts(row: BundleRow | None) -> bool:
     return row is not None and not row.detail.get("void")
 
 
-def _add(blobs: dict[bytes, Carried], workspace: "Workspace", row: BundleRow, held: set[int]) -> None:
+def _add(pieces: list[Piece], workspace: "Workspace", row: BundleRow, held: set[int]) -> None:
     """What a held bundle carried, and what it built on, as far as the bundle that carried that is held too."""
     try:
         _, tables = read_tables(workspace, row)
     except TidegateError:
         return  # what it carried is brought again, or another bundle tells of it
     built_on = tables.required[np.isin(tables.required["sequence"], list(held))]
-    for table, sequences in (
-        (tables.blobs, repeat(row.sequence)),
-        (built_on, built_on["sequence"].tolist()),
-    ):
-        blobs.update(carried(_digests(table), table["size"].tolist(), sequences, row.bundle_id))
+    pieces += [Piece(built_on, row.bundle_id), Piece(as_required(tables.blobs, row.sequence), row.bundle_id)]
 
 
-def _carried(workspace: "Workspace", row: BundleRow) -> Iterable[bytes]:
+def _carried(workspace: "Workspace", row: BundleRow) -> "NDArray[np.bytes_]":
+    """The digests of what a bundle carried, rising."""
     try:
         _, tables = read_tables(workspace, row)
     except TidegateError:
-        return ()
-    return _digests(tables.blobs)
-
-
-def _digests(table: Records) -> Iterable[bytes]:
-    digests = table["sha256"].tobytes()
-    return (digests[at : at + 32] for at in range(0, len(digests), 32))
+        return np.zeros(0, "S32")
+    return keys(tables.blobs)

@@ -21,7 +21,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.oci import LOAD
 from tidegate.provenance.expectation import EXPECT
-from tidegate_sender.packing_base import Base, Carried
+from tidegate_sender.packing_base import Base, Piece
 from tidegate_sender.packing_body import NoSink, ProgressCallback, build_body
 from tidegate_sender.packing_content import Content, Wanted, gather
 
@@ -113,19 +113,13 @@ def reproduce(
 
 def _build(theirs: Manifest, required: Records, content: Content, depot: Depot, progress: ProgressCallback) -> Manifest:
     """The manifest over what the sources give, with every other field as the bundle has it."""
-    selection = _base_of(required).split(content.blobs.values())
+    # What the bundle itself says that it builds on.
+    selection = Base.of([Piece(required, "")]).split(content.blobs.values())
     draft = replace(
         theirs, artifacts=content.artifacts, chunks_length=0, content_size=0, tables=Tables.empty().entries()
     )
-    manifest, _tables = build_body(draft, selection.brought, selection.required_table(), depot, NoSink(), progress)
+    manifest, _tables = build_body(draft, selection.brought, selection.required, depot, NoSink(), progress)
     return manifest
-
-
-def _base_of(required: Records) -> Base:
-    """What the bundle itself says that it builds on."""
-    keys = required["sha256"].tobytes()
-    pairs = zip(required["size"].tolist(), required["sequence"].tolist(), strict=True)
-    return Base({keys[32 * at : 32 * at + 32]: Carried(size, number, "") for at, (size, number) in enumerate(pairs)})
 
 
 def _is_same_tool(theirs: Manifest) -> bool:
