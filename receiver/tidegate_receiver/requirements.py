@@ -5,16 +5,22 @@ bundles overtake each other; it is said by number, and `load` waits for it (docs
 """
 
 import os
+import re
 from collections.abc import Mapping
-from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
-from tidegate.bundle.tables import Records
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.bundle.tables import Records, keys
 
 #: of one bundle at most so many numbers are listed
 LISTED_MAX = 256
 #: up to so many blobs are looked for one by one: reading the names of a large depot takes longer
 ONE_BY_ONE_MAX = 4096
+_BATCH = 1 << 16  # names read together: their digests are what stays in memory, 32 bytes each
+_IS_BLOB = re.compile(rb"[0-9a-f]{64}").fullmatch
 
 
 def missing_sequences(required: Records, depot: Path, quarantined: Mapping[int, Path]) -> tuple[int, ...]:
@@ -22,53 +28,61 @@ def missing_sequences(required: Records, depot: Path, quarantined: Mapping[int, 
 
     `required` is the verified table; `depot` and the values of `quarantined`, by sequence, are OCI layouts.
     """
-    import numpy as np
-
-    column = required["sequence"]
-    order = np.argsort(column, kind="stable")
-    cuts = np.flatnonzero(np.diff(column[order])) + 1
-    here: dict[Path, _Layout] = {}
+    lacking = lacking_records(required, depot)
     missing = []
-    for numbers in np.split(order, cuts) if len(required) else ():
-        records = required if len(cuts) == 0 else required[numbers]
-        sequence = int(records["sequence"][0])
-        places = (depot, quarantined[sequence]) if sequence in quarantined else (depot,)
-        if not all_here(records, [here.setdefault(place, _Layout(place, len(required))) for place in places]):
+    for sequence in np.unique(lacking["sequence"]).tolist():
+        place = quarantined.get(sequence)
+        if place is None or len(lacking_records(lacking[lacking["sequence"] == sequence], place)):
             missing.append(sequence)
-    return tuple(missing[:LISTED_MAX])
+        if len(missing) == LISTED_MAX:
+            break
+    return tuple(missing)
 
 
-def all_here(required: Records, layouts: "list[_Layout]") -> bool:
-    """Whether each record's blob is in one of `layouts`."""
-    digests = required["sha256"].tobytes().hex()
-    names = [digests[at : at + 64] for at in range(0, len(digests), 64)]
-    if any(layout.is_listed for layout in layouts):
-        first, *others = (layout.names for layout in layouts)
-        return first.issuperset(names) or not set(names).difference(first, *others)
-    sizes = required["size"].tolist()
-    return all(any(layout.has(name, size) for layout in layouts) for name, size in zip(names, sizes, strict=True))
+def lacking_records(required: Records, layout: Path) -> Records:
+    """Those of `required` whose blobs are not in an OCI layout.
 
-
-class _Layout:
-    """An OCI layout that blobs are looked for in: one by one, or, for very many, by the list of what is there.
-
-    A blob entered under its digest after its bytes were compared, so that its name is enough to say whether to wait for
-    another bundle; `load` looks at sizes, and reads, once more.
+    Few are looked for one by one, with their sizes; many by the list of what is there: a blob entered under its digest
+    after its bytes were compared, so that its name is enough to say whether it is waited for.
     """
+    folder = layout / "blobs" / "sha256"
+    is_here = _are_there if len(required) <= ONE_BY_ONE_MAX else _are_listed
+    return required[~is_here(required, folder)]
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._blobs = folder / "blobs" / "sha256"
-        self.is_listed = count > ONE_BY_ONE_MAX
 
-    @cached_property
-    def names(self) -> frozenset[str]:
-        try:
-            return frozenset(os.listdir(self._blobs))  # noqa: PTH208 - a million paths take ten times as long as names
-        except OSError:
-            return frozenset()
+def _are_there(required: Records, folder: Path) -> NDArray[np.bool_]:
+    pairs = zip(required["sha256"], required["size"].tolist(), strict=True)
+    return np.fromiter((_size(folder / key.tobytes().hex()) == size for key, size in pairs), np.bool_, len(required))
 
-    def has(self, name: str, size: int) -> bool:
-        try:
-            return (self._blobs / name).stat().st_size == size
-        except OSError:
-            return False
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _are_listed(required: Records, folder: Path) -> NDArray[np.bool_]:
+    here = _listed(folder)
+    if not len(here):
+        return np.zeros(len(required), np.bool_)
+    wanted = keys(required)
+    is_here: NDArray[np.bool_] = here[np.minimum(np.searchsorted(here, wanted), len(here) - 1)] == wanted
+    return is_here
+
+
+def _listed(folder: Path) -> NDArray[np.bytes_]:
+    """The digests that name files in `folder`, sorted."""
+    found = []
+    try:
+        with os.scandir(os.fsencode(folder)) as entries:
+            while batch := [entry.name for entry in islice(entries, _BATCH)]:
+                found.append(_digests(batch))
+    except OSError:
+        pass  # what cannot be read cannot be counted on: it is waited for
+    return np.sort(np.concatenate(found)) if found else np.zeros(0, "S32")
+
+
+def _digests(names: list[bytes]) -> NDArray[np.bytes_]:
+    """The names that are digests, as a column."""
+    return np.frombuffer(bytes.fromhex(b"".join(filter(_IS_BLOB, names)).decode()), "S32")
