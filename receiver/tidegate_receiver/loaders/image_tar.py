@@ -19,19 +19,15 @@ from tidegate.depot.store import LAYOUT_FILE
 from tidegate.errors import BlobMissingError, LoadError
 from tidegate.files import host_error, sync_fd, sync_folder
 from tidegate.names import hex_of
-from tidegate.oci import FILES_TYPE, OCI_INDEX, PLATFORMS, REF_NAME
+from tidegate.oci import OCI_INDEX, PLATFORMS, REF_NAME
+from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import split_place
-from tidegate_receiver.loaders.image_members import (
-    IMAGE_CONFIGS,
-    add_blob,
-    add_bytes,
-    read_manifest,
-)
+from tidegate_receiver.loaders.image_members import add_blob, add_bytes, can_run, read_manifest
 from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
 
 FULL_NAME = "io.containerd.image.name"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-_IMAGES = {"image", "imgpkg", "attachment"}
+_IMAGES = {"image", "imgpkg"}
 
 
 class TarKind(StrEnum):
@@ -58,7 +54,7 @@ class ImageTarLoader:
 
     def check(self, items: tuple[LoadItem, ...]) -> None:
         """Every blob is there, and the folder too. Raises LoadError, BlobMissingError, GraphError."""
-        self._items = tuple(item for item in items if item.kind in _IMAGES)
+        self._items = tuple(item for item in items if self._takes(item))
         if items and not self._items:
             raise LoadError(f"{self.target}: takes images, and the bundle has none")
         for item in self._items:
@@ -70,7 +66,7 @@ class ImageTarLoader:
 
     def load(self, item: LoadItem) -> LoadedItem:
         """The first item writes the tar with all of them."""
-        if item.kind not in _IMAGES:
+        if item not in self._items:
             note = f"{item.name}: is no image, and is left out of {self.target}"
             return LoadedItem(item.name, "(left out)", item.root.digest, changed=False, notes=(note,))
         size = 0
@@ -78,6 +74,12 @@ class ImageTarLoader:
             self._outcome = self._write()
             size = self._outcome[1]
         return LoadedItem(item.name, str(self._path), item.root.digest, self._outcome[0], size)
+
+    def _takes(self, item: LoadItem) -> bool:
+        """imgpkg carries signatures too; docker and containerd have no place for them, and stop at the first."""
+        if self._kind is TarKind.IMGPKG:
+            return item.kind in _IMAGES or item.kind == ATTACHMENT
+        return item.kind in _IMAGES and (item.root.is_index or self._image(item.root) is not None)
 
     def _write(self) -> tuple[bool, int]:
         """(whether the file is another than before, its bytes)."""
@@ -130,7 +132,7 @@ class ImageTarLoader:
         entries: dict[str, dict[str, object]] = {}
         for item in self._items:
             manifest = self._image(item.root)
-            if manifest is None or manifest.config is None or manifest.config.media_type not in IMAGE_CONFIGS:
+            if manifest is None or manifest.config is None:
                 continue
             config = f"blobs/sha256/{hex_of(manifest.config.digest)}"
             layers = [f"blobs/sha256/{hex_of(layer.digest)}" for layer in manifest.layers]
@@ -141,14 +143,15 @@ class ImageTarLoader:
         yield from entries.values()
 
     def _image(self, root: Descriptor) -> Manifest | None:
+        """The manifest itself, or that of an index for this machine; None where it is no image."""
         manifest = read_manifest(self._source, root)
         if not manifest.is_index:
-            return manifest if manifest.artifact_type != FILES_TYPE else None
+            return manifest if can_run(manifest) else None
         children = carried(manifest, parse_platforms(root.annotations.get(PLATFORMS, "")))
         wanted = _MACHINES.get(os.uname().machine, os.uname().machine)
         images = [child for child in children if child.is_manifest and child.platform is not None]
         images.sort(key=lambda child: child.platform is None or child.platform.architecture != wanted)
-        return read_manifest(self._source, images[0]) if images else None
+        return self._image(images[0]) if images else None
 
 
 def _are_same(left: Path, right: Path) -> bool:
