@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: folders under the root, with their modes (docs/operating/files.md)
 FOLDERS = {
     "depot": 0o755,
+    "direct": 0o755,
     "quarantine": 0o700,
     "stages": 0o755,
     "spool": 0o700,

@@ -104,7 +104,7 @@ def _told(workspace: Workspace, done: "LoadReport", what: str, tell: Any) -> Ite
                 subject=done.bundle_name,
                 step=f"after load {what}",
                 outcome=Outcome.FAILED if error else Outcome.DONE,
-                bundle=done.bundle_id,
+                bundle=done.bundle_id or None,
                 bundle_name=done.bundle_name,
                 channel_name=done.channel_name,
                 reason=type(error).__name__ if error else None,

@@ -6,26 +6,40 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import PartialError
+from tidegate.errors import PartialError, UsageError
 from tidegate.report import Report, counted
 from tidegate.units import format_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tidegate.workspace import Workspace
+    from tidegate_receiver.naming.formats import ReportFormat
     from tidegate_receiver.promotion import LoadReport
 
 
 @click.command("load", short_help="Promote a bundle into the depot and a stage; also into registries or folders.")
-@click.argument("bundle", metavar="BUNDLE")
+@click.argument("what", metavar="BUNDLE", nargs=-1, required=True)
 @click.option("--to", metavar="TARGET", multiple=True, help="Also there: a registry, folder, tar …; repeatable.")
 @click.option("--asked", is_flag=True, help="Also to every target that the low side's list asks for by load.")
+@click.option("--direct", is_flag=True, help="Bring and load lists or images from here; no bundle.")
 @click.option("--report", "reports", metavar="FORMAT:FILE", multiple=True, help="Then write this; see names.")
 @shared_options(writes=True)
-def command(invocation: Invocation, bundle: str, to: tuple[str, ...], asked: bool, reports: tuple[str, ...]) -> None:
+def command(
+    invocation: Invocation,
+    what: tuple[str, ...],
+    to: tuple[str, ...],
+    asked: bool,
+    direct: bool,
+    reports: tuple[str, ...],
+) -> None:
     """Promote BUNDLE (a name, number or id) from quarantine.
 
     TARGET is HOST:PORT[/PROJECT], a registry; a folder, with a / in it: nothing is written outside of it;
     chartmuseum+URL or put+URL, for charts; tar:FILE or imgpkg:FILE, a tar of images; or the NAME of a target in the
     settings: then what the low side's list asks to have loaded there.
+
+    With --direct, BUNDLE is a transfer list or an image, as pack takes them, from registries that this host reaches.
     """
     from tidegate_receiver.after_load import follow
     from tidegate_receiver.naming.formats import parse_report_option
@@ -34,18 +48,48 @@ def command(invocation: Invocation, bundle: str, to: tuple[str, ...], asked: boo
     wanted = tuple(map(parse_report_option, reports))
     workspace = invocation.workspace(Role.HIGH)
     report = invocation.report
+    if direct:
+        if invocation.dry_run:
+            raise UsageError("--direct has no --dry-run", hint='"tidegate plan" on a low side says what a list brings')
+        _load_directly(report, workspace, what, to, wanted, asked=asked)
+        return
+    if len(what) != 1:
+        raise UsageError("one bundle at a time", hint="--direct takes several lists")
     with report.progress() as progress:
-        done = load(workspace, bundle, to=to, asked=asked or None, dry_run=invocation.dry_run, progress=progress)
+        done = load(workspace, what[0], to=to, asked=asked or None, dry_run=invocation.dry_run, progress=progress)
     if not done.dry_run:
         for note in follow(workspace, done, wanted):
             report.warn(note)
     show_load(report, done)
 
 
+def _load_directly(
+    report: Report,
+    workspace: "Workspace",
+    what: tuple[str, ...],
+    to: tuple[str, ...],
+    reports: "tuple[tuple[ReportFormat, Path], ...]",
+    *,
+    asked: bool,
+) -> None:
+    from tidegate_receiver.after_load import follow
+    from tidegate_receiver.direct import load_directly
+
+    with report.progress() as progress:
+        done, failures = load_directly(workspace, what, to=to, asked=asked, progress=progress)
+    for note in follow(workspace, done, reports):
+        report.warn(note)
+    for label, error in failures:
+        report.warn(f"not brought: {label}: {error.message}", error.hint)
+    show_load(report, done)
+    if failures:
+        raise PartialError(f"{counted(len(failures), 'item')} could not be brought: {failures[0][0]}")
+
+
 def show_load(report: Report, done: "LoadReport") -> None:
     """What a load did, item by item. Raises PartialError where one of several targets failed."""
     for item in done.items:
-        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed else '(there already)'}".rstrip())
+        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed or item.place == '(left out)' else '(there already)'}".rstrip())
     for note in done.notes:
         report.warn(note)
     for name in done.unknown_targets:
