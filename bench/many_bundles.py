@@ -65,11 +65,3 @@ def make_waiting(low: Path, link: str, count: int, size: int, *, seed: int, firs
             put_sending(tx, Sending(row.bundle_id, link, place=place))
     workspace.state.close()
     return tuple(row.bundle_id for row in rows)
-
-
-def count_wrong_bytes(high: Path) -> tuple[int, int]:
-    """(blobs in quarantine, how many of them are not what their name says)."""
-    from contenders import sha256
-
-    blobs = list((high / "quarantine").glob("*/blobs/sha256/*"))
-    return len(blobs), sum(sha256(path) != path.name for path in blobs)

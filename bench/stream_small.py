@@ -7,77 +7,13 @@ Needs root for the namespaces (tests/support/wire.py). On tmpfs without sync, bu
 """
 
 import argparse
-import json
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Thread
 
-from contenders import PORT, Finished, environment
-from many_bundles import count_wrong_bytes, make_waiting
-from measure import SEED, TIDEGATE, machine, make_pair, scratch, table
-from wire import Wire, why_not, wire
+from many_crossing import Ends, cross
+from measure import SEED, machine, scratch, table
+from wire import why_not, wire
 
-SILENCE_SECONDS = 10.0
-HEADS = ("bundles", "received", "wrong blobs", "sender", "both", "MB/s of content", "CPU s sender + receiver")
-
-
-@dataclass
-class Came:
-    """What the receiver said, and when."""
-
-    outcomes: list[dict] = field(default_factory=list)
-    at: list[float] = field(default_factory=list)
-    is_ready: bool = False
-
-    def read(self, stream: Iterable[str]) -> None:
-        for line in stream:
-            self.is_ready = True
-            event = json.loads(line)
-            if event.get("outcome"):
-                self.outcomes.append(event)
-                self.at.append(time.monotonic())
-
-    @property
-    def received(self) -> int:
-        return len({event["bundle_id"] for event in self.outcomes if event["outcome"] == "received"})
-
-
-def cross(link: Wire, low: Path, high: Path, count: int, options: list[str], *, synced: bool) -> dict:
-    url, outbox = link.address(PORT), low.parent / "outbox"
-    outbox.mkdir(exist_ok=True)
-    receiver = Finished(link.high(TIDEGATE, "receive", url, "--json"), stdout=subprocess.PIPE, text=True,
-                        env=environment(high, synced=synced))  # fmt: skip
-    came = Came()
-    Thread(target=came.read, args=(receiver.process.stdout,), daemon=True).start()
-    while not came.is_ready:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    command = [TIDEGATE, "outbox", "run", str(outbox), "--to", url, "--until-empty", "--canary", "0s", *options]
-    started = time.monotonic()
-    sender = Finished(link.low(*command, "--json"), stdout=subprocess.DEVNULL,
-                      env=environment(low, synced=synced))  # fmt: skip
-    sender.wait(24 * 3600)
-    last, seen = time.monotonic(), came.received
-    while came.received < count and time.monotonic() - last < SILENCE_SECONDS:
-        time.sleep(0.1)
-        if came.received != seen:
-            last, seen = time.monotonic(), came.received
-    receiver.process.send_signal(signal.SIGTERM)
-    receiver.wait(30)
-    receiver.stop()
-    return {
-        "received": came.received,
-        "others": [event for event in came.outcomes if event["outcome"] != "received"],
-        "sender_seconds": sender.ended_at - started,
-        "seconds": (came.at[-1] if came.at else time.monotonic()) - started,
-        "cpu": (sender.cpu, receiver.cpu),
-        "code": sender.code,
-    }
+HEADS = ("bundles", "received", "wrong", "sender", "both sides", "MB/s of content", "CPU s sender + receiver")
 
 
 def main() -> None:
@@ -91,27 +27,24 @@ def main() -> None:
     if reason := why_not():
         raise SystemExit(reason)
     folder = scratch()
+    options = ["--rate", given.rate, "--burst", given.burst, "--redundancy", "10%"]
     try:
-        low, high = make_pair(folder)
         with wire(1500) as link:
-            make_waiting(low, link.address(PORT), given.bundles, given.kb * 1000, seed=SEED)
-            options = ["--rate", given.rate, "--burst", given.burst, "--redundancy", "10%"]
-            found = cross(link, low, high, given.bundles, options, synced=given.synced)
-            lost = link.counts().lost
-        blobs, wrong = count_wrong_bytes(high)
-        print(f"{machine()}; {given.kb} KB each, {given.rate}, burst {given.burst};"
-              f" {lost} packets lost on the wire{'; synced' if given.synced else ''}\n")  # fmt: skip
-        for event in found["others"][:5]:
-            print(f"- {event}")
-        rates = [f"{given.bundles / found[key]:.0f} a second" for key in ("sender_seconds", "seconds")]
-        speed = f"{found['received'] * given.kb / 1000 / found['seconds']:.1f}"
-        cpu = f"{found['cpu'][0]:.0f} + {found['cpu'][1]:.0f}"
-        row = (str(given.bundles), f"{found['received']}", f"{wrong} of {blobs}", *rates, speed, cpu)
-        table("Small bundles through one link", HEADS, [row])
-        if found["received"] < given.bundles or wrong:
-            raise SystemExit("not all came whole")
+            found = cross(Ends.of(link), folder / "one", given.bundles, given.kb * 1000, options,
+                          seed=SEED, synced=given.synced)  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    print(f"{machine()}; {given.kb} KB each, {given.rate}, burst {given.burst}{'; synced' if given.synced else ''}\n")
+    print(f"The receiver's own counts: {found.losses}\n")
+    for text in found.others[:5]:
+        print(f"- {text}")
+    rates = [f"{given.bundles / seconds:.0f} a second" for seconds in (found.sender_seconds, found.seconds)]
+    speed = f"{found.received * given.kb / 1000 / found.seconds:.1f}"
+    cpu = f"{found.sender_cpu:.0f} + {found.receiver_cpu:.0f}"
+    row = (str(given.bundles), str(found.received), str(found.wrong), *rates, speed, cpu)
+    table("Small bundles through one link", HEADS, [row])
+    if not found.is_good:
+        raise SystemExit("not all came whole")
 
 
 if __name__ == "__main__":

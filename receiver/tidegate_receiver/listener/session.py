@@ -25,8 +25,9 @@ from tidegate_receiver.verification import VerifiedAnnouncement
 
 #: a session in which nothing came for so long is over; its sender may have been killed, or lets others go first
 IDLE_SECONDS = 30.0
-#: after the sender's last word, for datagrams that overtook each other
-END_GRACE_SECONDS = 0.1
+#: after the sender's last word, where something is lacking: for datagrams that overtook each other, and for a session
+#: that is sent twice, whose sender may be late on a busy host
+END_GRACE_SECONDS = 0.5
 #: how long the worker waits for memory that the intake has
 MEMORY_WAIT_SECONDS = 5.0
 #: symbols of a later group that tell that no more come of an earlier one; fewer may have overtaken it

@@ -37,8 +37,8 @@ from tidegate_sender.resend_plan import groups_of
 from tidegate_sender.riding import make_cover, open_carried
 from tidegate_sender.slip_reading import was_sent
 from tidegate_sender.stream.link import Link
-from tidegate_sender.stream.pacing import RateSchedule, TokenBucket
-from tidegate_sender.stream.session import Bearing, LinkPatience, SessionSender, Step, sign_session
+from tidegate_sender.stream.pacing import BUCKET_SECONDS, RateSchedule, TokenBucket
+from tidegate_sender.stream.session import MESSAGE_SECONDS, Bearing, LinkPatience, SessionSender, Step, sign_session
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 DEFAULT_BURST_SECONDS = 0.005
 CURSOR_MAX_BYTES = 65536
 GROUP_SECONDS = 2.0
+#: a gap takes more than its time at the rate: what leaves in one message, and what a late sender makes up for. On fast
+#: links that would cost more repair data than it is worth
+BURST_MARGIN_MAX_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,12 @@ class StreamOptions:
 
     @property
     def burst_bytes(self) -> int:
-        return int(self.burst_seconds * self.schedule.highest)
+        """The most that goes out within the burst that is to be borne; 0 for none."""
+        if not self.burst_seconds:
+            return 0
+        rate = self.schedule.highest
+        margin = (MESSAGE_SECONDS + BUCKET_SECONDS) * rate
+        return int(self.burst_seconds * rate + min(margin, BURST_MARGIN_MAX_BYTES))
 
     def plan(self, lengths: tuple[int, int, int], symbol_bytes: int) -> Parts:
         """The code of each part. On a slow link groups are small: nothing overtakes, and nobody stops, within one."""

@@ -50,7 +50,7 @@ def estimate_stream(
     if twice:
         wire, datagrams = 2 * wire, 2 * datagrams
     rate = options.schedule.now()
-    burst = options.burst_bytes if twice else borne_burst_bytes(parts[CHUNKS])
+    burst = int(options.burst_seconds * rate) if twice else borne_burst_bytes(parts[CHUNKS])
     used = [parts[part] for part in sorted({part for part, _ in groups})]
     return StreamEstimate(
         wire_bytes=wire,

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 REPEAT_SECONDS = 1.0  # preamble and announcement are sent again after so much sending
 BATCH_SECONDS = 0.0005  # of the rate: what one system call sends
 MESSAGE_SECONDS = 0.002  # of the rate: what one message holds, which leaves the host in one piece
+#: at the beginning preamble and announcement come this often within a burst, until so many bursts are out: what is
+#: sent before a receiver knows the session is lost to it, and a burst may have taken the first ones
+OPENING_PER_BURST, OPENING_BURSTS = 8, 2
+OPENING_LEAST = 8  # datagrams between them
 LINK_LOOK_SECONDS = 0.25
 LINK_WAIT_STEP_SECONDS = 0.25
 
@@ -120,6 +124,8 @@ class SessionSender:
         self._running = 0
         self._trust_running = 0
         self._unannounced = 0.0
+        #: bytes that are still to be sent with announcements close to each other
+        self._opening = 0
         self._sent_bytes = 0
         self._looked = 0.0
         #: groups that were out when the link was last seen up
@@ -164,6 +170,7 @@ class SessionSender:
     def _send_from(self, at: int, pass_number: int) -> Iterator[int]:
         """Send the groups from number `at` on; yields how many are out after each."""
         self._unannounced = REPEAT_SECONDS  # the preamble goes first
+        self._opening = 0 if self.is_sent_twice else OPENING_BURSTS * self._bearing.burst_bytes
         total = len(self.groups)
         ready = self._prepare(at, pass_number) if at < total else None
         try:
@@ -229,7 +236,10 @@ class SessionSender:
         return self._helper.submit(self._maker.make, task)
 
     def _controls(self, count: int, datagram: int, rate: int) -> tuple[tuple[Control, ...], tuple[int, ...]]:
-        """What goes among the datagrams of a group: an announcement before it, the preamble too once a second."""
+        """What goes among the datagrams of a group: an announcement before it, the preamble too once a second.
+
+        Both more often in the first bursts of a sending.
+        """
         controls, numbered = [], []
         position, running = 0, self._running
         while position < count:
@@ -241,13 +251,19 @@ class SessionSender:
             controls.append(Control(position, tuple(datagrams)))
             numbered.append(1)
             left = max(1, int((REPEAT_SECONDS - self._unannounced) * rate / datagram))
+            if self._opening > 0:
+                left = min(left, self._opening_step(datagram))
             step = min(left, count - position)
+            self._opening -= step * datagram
             self._unannounced += step * datagram / rate
             if step == left:
                 self._unannounced = REPEAT_SECONDS
             position += step
             running += 1 + step
         return tuple(controls), tuple(numbered)
+
+    def _opening_step(self, datagram: int) -> int:
+        return max(OPENING_LEAST, self._bearing.burst_bytes // OPENING_PER_BURST // datagram)
 
     def _preamble(self) -> tuple[bytes, ...]:
         datagrams = preamble_datagrams(self._session.preamble, first_running=self._trust_running)
