@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import struct
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,7 @@ import zstandard
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from second_reader import announcement as announcements
-from second_reader import bundle, erasure, files, ledger, media, read, roots, trust
+from second_reader import bundle, erasure, files, ledger, media, medium_token, read, roots, slip, stream, trust, witness
 from second_reader.ground import RefusedError
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
@@ -251,8 +252,272 @@ def test_ledgers_are_judged_as_the_vectors_say(folder: Path) -> None:
             assert place in said
 
 
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", listed("stream", "datagram", "heartbeat", "announcement"))
+def test_datagrams_and_their_payloads_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    data = (VECTORS / "stream" / case["file"]).read_bytes()
+
+    def act() -> None:
+        if case["kind"] == "datagram":
+            datagram = stream.read_datagram(data)
+            assert stream.write_datagram(datagram) == data
+            return
+        public = bytes.fromhex(case["key"])
+        if case["kind"] == "heartbeat":
+            stream.read_heartbeat(data, {trust.key_id(public): public})
+        else:
+            frame = announcements.read_frame(data)
+            assert trust.key_id(public) == frame.key_id
+            assert trust.holds(public, frame.signature, trust.pae(trust.ANNOUNCEMENT, frame.payload))
+            stream.parse_session(data)
+
+    expect(case["answer"], case["rule"], act)
+
+
+def test_a_heartbeat_counts_only_with_the_signature_of_a_carrier_key() -> None:
+    case = json.loads((VECTORS / "stream" / "expected.json").read_text())["ok_heartbeat"]
+    data = bytearray((VECTORS / "stream" / case["file"]).read_bytes())
+    public = bytes.fromhex(case["key"])
+    expect("refused", "S-11", lambda: stream.read_heartbeat(bytes(data), {}))
+    data[50] ^= 1
+    expect("refused", "S-11", lambda: stream.read_heartbeat(bytes(data), {trust.key_id(public): public}))
+
+
+def framed(data: bytes) -> list[bytes]:
+    """stream.md, Vectors: each datagram with its length before it."""
+    found, at = [], 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<H", data, at)
+        found.append(data[at + 2 : at + 2 + length])
+        at += 2 + length
+    return found
+
+
+@pytest.fixture(scope="module")
+def session() -> tuple[list[bytes], list[bytes]]:
+    """The datagrams of the vectors' session, and the parts that it carries."""
+    case = json.loads((VECTORS / "stream" / "expected.json").read_text())["ok_session"]
+    whole, parts = (VECTORS / "stream" / case["parts"]).read_bytes(), []
+    for length in case["lengths"]:
+        parts.append(whole[:length])
+        whole = whole[length:]
+    assert not whole
+    return framed((VECTORS / "stream" / case["file"]).read_bytes()), parts
+
+
+def signed_by_the_vectors(_link: stream.Link, frame: announcements.Frame) -> None:
+    case = json.loads((VECTORS / "stream" / "expected.json").read_text())["ok_announcement"]
+    assert trust.holds(bytes.fromhex(case["key"]), frame.signature, trust.pae(trust.ANNOUNCEMENT, frame.payload))
+
+
+def linked(datagrams: list[bytes]) -> stream.Link:
+    return stream.Link(signed_by_the_vectors).take_all(datagrams)
+
+
+def only(link: stream.Link) -> tuple[bytes, stream.Session]:
+    ((tag, found),) = link.sessions.items()
+    return tag, found
+
+
+def test_a_session_of_the_vectors_gives_its_parts(session: tuple[list[bytes], list[bytes]]) -> None:
+    datagrams, parts = session
+    link = linked(datagrams)
+    tag, found = only(link)
+    assert found.parts() == parts
+    assert (link.ignored, link.lost(tag)) == ([], 0)
+    assert [len(preamble) for preamble in link.preambles.values()] == [1700]
+
+
+def test_a_session_is_sent_in_the_order_that_the_document_gives(session: tuple[list[bytes], list[bytes]]) -> None:
+    sent = [stream.read_datagram(one) for one in session[0]]
+    found = only(linked(session[0]))[1].announcement
+    order = []
+    for part, start, stop in found.spans:
+        for group in range(start, stop):
+            order += [(part, *record) for record in found.parts[part].record_order(group)] + [None]
+    said = [(one.part, one.block, one.symbol) if one.kind == stream.DATA else None for one in sent]
+    assert said == [None] * 3 + order + [None] * 3
+    kinds = [one.kind for one in sent if one.kind != stream.DATA]
+    groups = sum(stop - start for _, start, stop in found.spans)
+    assert kinds == [stream.TRUST] * 2 + [stream.ANNOUNCED] * (1 + groups) + [stream.END] * 3
+    for tag in {one.tag for one in sent}:
+        own = [one for one in sent if one.tag == tag]
+        assert [one.running for one in own] == list(range(len(own)))
+        assert all(one.block == one.running for one in own if one.kind == stream.END)
+
+
+def test_symbols_are_taken_in_any_order_and_as_many_lost_as_there_are_repairs(
+    session: tuple[list[bytes], list[bytes]],
+) -> None:
+    datagrams, parts = session
+    repairs = [part.repair_count for part in only(linked(datagrams))[1].announcement.parts]
+    kept = []
+    for one in reversed(datagrams):
+        datagram = stream.read_datagram(one)
+        if datagram.kind != stream.DATA or datagram.symbol >= repairs[datagram.part]:
+            kept.append(one)
+    link = linked(kept)
+    tag, found = only(link)
+    assert found.parts() == parts
+    assert link.lost(tag) == len(datagrams) - len(kept)
+    one_more = [one for one in kept if stream.read_datagram(one)[:3] != (stream.DATA, 2, 2)]
+    with pytest.raises(RefusedError, match="E-13: part 2, block 0"):
+        only(linked(one_more))[1].parts()
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("S-9", {"payload": bytes(63)}),
+        ("S-9", {"payload": bytes(65)}),
+        ("S-9", {"part": 1, "block": 0, "symbol": 3, "payload": bytes(64)}),
+        ("S-10", {"block": 7}),
+        ("S-10", {"symbol": 7}),
+        ("S-10", {"part": 0, "block": 1}),
+    ],
+)
+def test_data_that_does_not_fit_the_announcement_is_ignored(
+    rule: str, change: dict[str, Any], session: tuple[list[bytes], list[bytes]]
+) -> None:
+    datagrams, parts = session
+    good = next(one for one in map(stream.read_datagram, datagrams) if one[:3] == (stream.DATA, 2, 0))
+    link = linked([*datagrams[:3], stream.write_datagram(good._replace(**change)), *datagrams[3:]])
+    assert link.ignored == [rule]
+    assert only(link)[1].parts() == parts
+
+
+def test_an_announcement_under_another_tag_opens_nothing(session: tuple[list[bytes], list[bytes]]) -> None:
+    datagrams, _ = session
+    other = stream.read_datagram(datagrams[2])._replace(tag=bytes(8))
+    link = linked([stream.write_datagram(other), *datagrams[3:6]])
+    assert (link.ignored, link.sessions) == (["S-8"], {})
+
+
+# --- tokens, slips, what rides in the cover ---------------------------------------------------------------------------
+
+
+def vectors_of(folder: str) -> list[Any]:
+    found = json.loads((VECTORS / folder / "expected.json").read_text())["vectors"]
+    return [pytest.param(name, case, id=name) for name, case in found.items()]
+
+
+@pytest.mark.parametrize(("name", "case"), vectors_of("token"))
+def test_tokens_are_judged_as_the_vectors_say(name: str, case: dict[str, Any]) -> None:
+    said = json.loads((VECTORS / "token" / "expected.json").read_text())
+    key = medium_token.CarrierKey(said["channel"], bytes.fromhex(said["public"]))
+    data = (VECTORS / "token" / f"{name}.tgm").read_bytes()
+    if case["answer"] == "good":
+        assert medium_token.read_token(data, [key])["channel"] == said["channel"]
+        revoked = medium_token.CarrierKey(key.channel, key.public, revoked=True)
+        case, key = {"answer": "forged", "rule": "K-5"}, revoked
+    with pytest.raises(RefusedError) as refused:
+        medium_token.read_token(data, [key])
+    assert (refused.value.cause, refused.value.rule) == (case["answer"], case["rule"])
+
+
+SLIP_CAUSES = {"SlipMistypedError": slip.MISTYPED, "SlipForgedError": slip.FORGED}
+# slip.md, Example: whose ledger key, and which channel.
+SLIP_KEY = bytes.fromhex("03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8")
+SLIP_CHANNEL = "7f3a" * 16
+
+
+def expect_typed(result: str, act: Any) -> Any:
+    if result not in SLIP_CAUSES:
+        return act()
+    with pytest.raises(RefusedError) as refused:
+        act()
+    assert refused.value.cause == SLIP_CAUSES[result], refused.value
+    return None
+
+
+@pytest.mark.parametrize("case", cases("slip/slips.json"))
+def test_slips_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    def act() -> slip.Slip:
+        found = slip.read_slip(case["text"])
+        slip.verify(found, SLIP_CHANNEL, SLIP_KEY)
+        return found
+
+    found = expect_typed(case["result"], act)
+    if found is not None:
+        assert found.note(SLIP_CHANNEL) == case["note"]
+        assert found.sum == slip.sum_of(found.held, {number: number.to_bytes(32, "big") for number in range(1, 193)})
+
+
+@pytest.mark.parametrize("case", cases("slip/codes.json"))
+def test_codes_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    found = expect_typed(case["result"], lambda: slip.read_code(case["text"]))
+    if found is not None:
+        assert (found.channel, found.sequence) == (case["channel"][:4], case["sequence"])
+        own = slip.proof_of(*(case[name] for name in ("channel", "epoch", "sequence", "site", "receipt")))
+        assert (found.proof == own) == (case["result"] == "accept")
+
+
+@pytest.mark.parametrize("case", cases("slip/receipts.json"))
+def test_receipts_are_those_of_the_vectors(case: dict[str, Any]) -> None:
+    blobs = [bytes.fromhex(blob) for blob in case["blobs"]]
+    assert slip.receipt_of(bytes.fromhex(case["bundle_id"]), blobs) == case["receipt"]
+
+
+@pytest.mark.parametrize("case", cases("slip/site-keys.json"))
+def test_site_keys_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    found = expect_typed(case["result"], lambda: slip.read_site_key(case["text"]))
+    assert found is None or found == case["vkey"]
+
+
+@pytest.mark.parametrize("case", cases("slip/proofs.json"))
+def test_proofs_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    head = (case["size"], bytes.fromhex(case["root"]))
+    found = expect_typed(case["result"], lambda: slip.read_proof(case["text"], *head))
+    assert (found[0] if found else None) == case.get("from")
+
+
+@pytest.mark.parametrize(("name", "case"), vectors_of("witness"))
+def test_what_rides_in_the_cover_is_judged_as_the_vectors_say(name: str, case: dict[str, Any]) -> None:
+    folder = VECTORS / "witness"
+    said = json.loads((folder / "expected.json").read_text())
+    origin, low = said["low"]["name"], [bytes.fromhex(said["low"]["public"])]
+    if case["kind"] == "answer":
+        kinds = {"checkpoint": 2, "entries": 3, "proofs": 4}
+        pieces = {kinds[kind]: (folder / file).read_bytes() for kind, file in case["pieces"].items()}
+        remembered = {size: bytes.fromhex(root) for size, root in case["remembered"]}
+        assert witness.answer(remembered, witness.read_shown(pieces, origin, low)) == case["answer"]
+        return
+    data = (folder / case["file"]).read_bytes()
+
+    def act() -> dict[str, Any]:
+        if case["kind"] == "checkpoint":
+            head = witness.read_checkpoint(data, origin, low)
+            return {"size": head.size, "root": head.root.hex()}
+        if case["kind"] == "cosignature":
+            site = ledger.make_key(said["site"]["name"], bytes.fromhex(said["site"]["public"]))
+            head, time = witness.read_cosignature(data, site, origin, low)
+            return {"size": head.size, "root": head.root.hex(), "time": time}
+        root = bytes.fromhex(case["root"])
+        if case["kind"] == "proofs":
+            heads = witness.read_proofs(data, case["size"], root)
+            return {"heads": {str(size): one.hex() for size, one in heads.items()}}
+        found = witness.read_entries(data, low, case["size"], root)
+        return {"first": found.first, "heads": {str(size): one.hex() for size, one in found.heads.items()}}
+
+    found = expect(case["answer"], case["rule"], act)
+    assert name.startswith("w") == (found is None)
+    assert found is None or found.items() <= case.items()
+
+
+def test_the_vectors_of_the_witness_are_what_their_program_writes(tmp_path: Path) -> None:
+    program = (VECTORS / "witness" / "make.py").read_text()
+    (tmp_path / "make.py").write_text(program)
+    subprocess.run([sys.executable, str(tmp_path / "make.py")], check=True)
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "make.py"}
+    kept = {path.name: path.read_bytes() for path in (VECTORS / "witness").glob("*.*") if path.name != "make.py"}
+    assert made == kept
+
+
 def test_the_second_reader_loads_none_of_tidegates_code() -> None:
-    program = "import sys, second_reader.read, second_reader.files; print(*(n.split('.')[0] for n in sys.modules))"
+    modules = ", ".join(f"second_reader.{path.stem}" for path in Path(read.__file__).parent.glob("*.py"))
+    program = f"import sys, {modules}; print(*(n.split('.')[0] for n in sys.modules))"
     found = subprocess.run(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(VECTORS.parent)},

@@ -20,12 +20,12 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def read_frame(data: bytes) -> Frame:
-    """Section Announcement, the bytes around the payload."""
-    need(105 <= len(data) <= 1400, "M-2", "an announcement has 105 to 1400 bytes")
-    magic, length, zero, key, signature = struct.unpack_from("<4sHH32s64s", data)
-    need(magic == b"TGA1" and zero == 0, "M-2", "magic or zero")
-    need(length == len(data) - 104, "M-2", "length is not exactly what follows")
+def read_frame(data: bytes, magic: bytes = b"TGA1", rule: str = "M-2") -> Frame:
+    """Section Announcement, the bytes around the payload; a heartbeat has the same around its own."""
+    need(105 <= len(data) <= 1400, rule, "a signed frame has 105 to 1400 bytes")
+    begins, length, zero, key, signature = struct.unpack_from("<4sHH32s64s", data)
+    need(begins == magic and zero == 0, rule, "magic or zero")
+    need(length == len(data) - 104, rule, "length is not exactly what follows")
     return Frame(key.hex(), signature, data[104:])
 
 
