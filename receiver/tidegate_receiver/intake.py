@@ -95,7 +95,9 @@ def _receive(workspace: Workspace, folders: tuple[Path, ...], options: ReceiveOp
         outcomes = gathered.outcomes
         for volumes in _in_order(gathered.bundles):
             medium = gathered.media[volumes[0].verified.announcement.bundle_id]
-            outcomes.append(take_bundle(workspace, volumes, medium, options))
+            announcements = [copy.verified.announcement for copy in volumes]
+            sticks = len({found.volume for found in announcements if found.is_one_of_several})
+            outcomes.append(replace(take_bundle(workspace, volumes, medium, options), sticks_read=sticks))
     return MediumReport(tuple(outcomes), gathered.strangers, gathered.damaged, gathered.unlisted, gathered.notes)
 
 

@@ -37,6 +37,8 @@ class ReceiveOutcome:
     blocks_mended: int = 0
     #: files of the volumes at hand that are not on the medium
     files_missing: int = 0
+    #: volumes of its set that were at hand in one go; 0 where it is on one volume
+    sticks_read: int = 0
     chunks_done: int = 0
     chunk_count: int = 0
     #: names that do not move, because a newer bundle set them: the bundle came late

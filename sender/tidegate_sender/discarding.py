@@ -17,6 +17,7 @@ from tidegate.lookup import bundle_path, resolve_bundle
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import get_channel, put_channel
 from tidegate_sender.packing_records import LOCK_FILE, reset_names
+from tidegate_sender.riding import COVER_ENDING
 from tidegate_sender.slip_memory import get_confirmed
 from tidegate_sender.slip_reading import was_sent
 
@@ -121,6 +122,7 @@ def _take_out(
         if path is not None:
             with contextlib.suppress(OSError):  # the next pack removes it
                 path.unlink(missing_ok=True)
+                path.with_suffix(COVER_ENDING).unlink(missing_ok=True)
     return report
 
 

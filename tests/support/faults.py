@@ -85,6 +85,8 @@ def count_calls(sides: Sides, stage: str) -> dict[str, int]:
     counts: Counter[tuple[str, str]] = Counter()
     for line in log.read_text(errors="replace").splitlines():
         thread, _, rest = line.partition(" ")
+        if "resumed>" in rest:  # the end of a call that another thread's line came between
+            continue
         counts[thread, rest.lstrip().partition("(")[0]] += 1
     log.unlink()
     return {call: max(n for (_, name), n in counts.items() if name == call) for call in {name for _, name in counts}}

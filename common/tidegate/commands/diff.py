@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tidegate.commands.options import Invocation, shared_options
+from tidegate.report import counted
 from tidegate.text import printable
 from tidegate.units import format_bytes
 
@@ -62,4 +63,4 @@ def _short(digest: str | None) -> str:
 
 
 def _amount(amount: "Amount") -> str:
-    return f"{amount.count} blobs ({format_bytes(amount.size)})"
+    return f"{counted(amount.count, 'blob')} ({format_bytes(amount.size)})"

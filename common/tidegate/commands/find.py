@@ -3,6 +3,7 @@
 import click
 
 from tidegate.commands.options import Invocation, shared_options
+from tidegate.report import counted
 from tidegate.text import printable
 
 
@@ -34,4 +35,5 @@ def command(invocation: Invocation, name: str) -> None:
         report.closing(f"{printable(name)}: not listed in any bundle that {side} knows", name=name, found=0)
         return
     names = len({item.name for item in found})
-    report.closing(f"{len(found)} places of {names} names, as far as {side} knows", name=name, found=len(found))
+    places = f"{counted(len(found), 'place')} of {counted(names, 'name')}"
+    report.closing(f"{places}, as far as {side} knows", name=name, found=len(found))

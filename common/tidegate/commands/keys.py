@@ -55,8 +55,9 @@ def show_keys(invocation: Invocation) -> None:
     root = chain.newest
     invocation.report.line(f"{root.type} {root.name}, id {chain.channel_id}")
     invocation.report.line(f"root version {root.version}, epoch {root.epoch}, created {root.created}")
+    slips = "" if root.type == "channel" else ' (of the root; those for slips: "tidegate keys export")'
     invocation.report.closing(
-        f"fingerprint: {words}",
+        f"fingerprint: {words}{slips}",
         name=root.name,
         type=root.type,
         id=chain.channel_id,

@@ -57,7 +57,7 @@ def register_command(invocation: Invocation, medium: Path, label: str, replace_t
 def list_command(invocation: Invocation) -> None:
     """Every medium that this side knows."""
     from tidegate.media.custody import device_text
-    from tidegate.media.register import list_rows
+    from tidegate.media.register import bundles_of, list_rows
 
     report = invocation.report
     rows = list_rows(invocation.workspace())
@@ -75,7 +75,7 @@ def list_command(invocation: Invocation) -> None:
                 row.state.value,
                 str(row.counter),
                 format_time(row.updated),
-                printable(str(row.detail.get("bundle", ""))),
+                printable(", ".join(bundles_of(row))),
                 device_text(row.device),
             )
             for row in rows
@@ -135,15 +135,26 @@ def _set_lost(invocation: Invocation, label: str, *, lost: bool, reason: str | N
     if not invocation.dry_run:
         with workspace.recording():
             set_lost(workspace, row, lost=lost, reason=reason)
-    carried = f"; it carried {row.detail['bundle']}" if row.detail.get("bundle") else ""
-    ending = carried
-    if lost and carried:
-        again = f'send it again, or "tidegate discard {row.detail["bundle"]}": then the next bundle closes the gap'
-        ending = f"{carried}; if the site does not have it, {again}"
+    ending = _if_lost(row) if lost else ""
     if not lost:
         ending = '; compare it before it is used again: "tidegate media return PATH"'
     done = "would be marked" if invocation.dry_run else "is marked"
     invocation.report.closing(f"{row.label} {done} as {word}{ending}", label=row.label, state=word)
+
+
+def _if_lost(row: "MediumRow") -> str:
+    """What a lost medium carried, and what to do where the site does not have it."""
+    from tidegate.media.register import bundles_of
+
+    names = bundles_of(row)
+    if not names:
+        return ""
+    name = names[-1]
+    again = f"send {name}"
+    if row.detail.get("volumes") != 1:
+        again += f" --again {row.detail.get('volume', 1)}"
+    choice = f'"tidegate {again}" writes it once more, "tidegate discard {name}" closes the gap with the next bundle'
+    return f"; it carried {', '.join(names)}; where the site does not have it, {choice}"
 
 
 @command.command("return", short_help="A medium came back: compare it with what was written.")

@@ -1,6 +1,7 @@
 """``tidegate restore``: after a backup was put back, and before anything else."""
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import UsageError
 from tidegate.report import counted
+
+if TYPE_CHECKING:
+    from tidegate.workspace import Workspace
 
 
 @click.command("restore", short_help="After a backup was put back: before anything else.")
@@ -46,9 +50,19 @@ def command(invocation: Invocation, reason: str, last: str | None) -> None:
     done = restore(workspace, reason, last=confirmed)
     invocation.report.closing(
         f"{counted(done.entries_adopted, 'entry', 'entries')} of the ledger were not known here;"
-        f" {counted(done.bundles, 'bundle')} and {counted(done.names, 'name')} rebuilt",
+        f" {counted(done.bundles, 'bundle')} and {counted(done.names, 'name')} rebuilt{_numbers(workspace, confirmed)}",
         entries=done.entries_adopted,
         bundles=done.bundles,
         names=done.names,
         last=confirmed[2] if confirmed else None,
     )
+
+
+def _numbers(workspace: "Workspace", confirmed: tuple[str, int, int] | None) -> str:
+    """What becomes of the number that a person gave."""
+    if confirmed is None:
+        return ""
+    number = confirmed[2]
+    if workspace.settings.role is Role.LOW:
+        return f"; the next bundle is number {number + 1}"
+    return f'; what is missing up to number {number} stands on the next slip: "tidegate slip"'

@@ -1,5 +1,6 @@
 """``tidegate`` alone and ``tidegate status``: where this host stands, and the next sensible command."""
 
+import contextlib
 from collections.abc import Sequence
 
 import click
@@ -7,6 +8,7 @@ import click
 from tidegate.clock import format_time
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import ChannelSettings, Role
+from tidegate.errors import TidegateError
 from tidegate.report import Report
 from tidegate.state.bundles import BundleRow, BundleState
 from tidegate.text import printable
@@ -85,6 +87,9 @@ def _some_names(row: BundleRow) -> str:
 
 def next_step(workspace: Workspace, rows: tuple[BundleRow, ...]) -> str:
     """The command that is most likely wanted now."""
+    with contextlib.suppress(TidegateError, OSError):  # a damaged ledger is for "ledger verify"
+        if workspace.recorder.is_behind():
+            return '"tidegate restore --reason …": the ledger has more entries than state.db knows of'
     if workspace.settings.role is Role.LOW:
         packed = [row for row in rows if row.state is BundleState.PACKED]
         if packed:
@@ -94,11 +99,12 @@ def next_step(workspace: Workspace, rows: tuple[BundleRow, ...]) -> str:
         return '"tidegate trust add FILE --fingerprint …" with the low side\'s pairing file'
     forks = [row for row in rows if is_open_fork(row)]
     if forks:
-        return f'call the low side about {forks[0].name}; "tidegate admit {forks[0].bundle_id[:16]} --deny" settles it'
+        settle = f"tidegate admit {forks[0].bundle_id[:16]} --deny --reason …"
+        return f'call the low side about {forks[0].name}; "{settle}" settles it'
     jumping = [row for row in rows if row.state is BundleState.WAITING]
     if jumping:
         name = jumping[0].name
-        return f'ask the low side about {name}, then "tidegate admit {name}"; "tidegate inbox" says why'
+        return f'ask the low side about {name}, then "tidegate admit {name} --reason …"; "tidegate inbox" says why'
     waiting = [row for row in rows if row.state is BundleState.QUARANTINED]
     if waiting:
         return f'"tidegate load {waiting[0].name}"'

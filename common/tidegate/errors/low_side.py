@@ -14,7 +14,7 @@ class LockDiffersError(TidegateError):
     """Files are not what the lock file says that they were."""
 
     exit_code = 5
-    hint = '"tidegate lock LIST.yaml NAME --update" takes them as they are now'
+    hint = '"tidegate lock LIST.yaml --update" takes all as it is now, "tidegate lock LIST.yaml NAME --update" one'
 
 
 class NotReproducedError(TidegateError):

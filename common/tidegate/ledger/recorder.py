@@ -154,6 +154,11 @@ class Recorder:
             self._mark(head, recorded)
         return head
 
+    def is_behind(self) -> bool:
+        """Whether the log has entries that the state does not know: it was put back from a backup, or is lost."""
+        there, known = self.log.checkpoint() or _EMPTY, self._remembered().size
+        return there.size > known and len(self._recorded_since(known, there.size)) < there.size - known
+
     def _load_head(self) -> Head:
         """The end of the log, checked against its signed checkpoint; from memory where nobody else has written."""
         checkpoint = self.log.checkpoint()

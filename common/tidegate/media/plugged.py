@@ -116,9 +116,9 @@ def describe_raw_medium(shown: Path, path: Path, size: int, sysfs: Path = Path("
 
 
 def summary(facts: MediumFacts) -> str:
-    """A medium in a few words for a person: ``SanDisk Ultra (28.7 GiB) at /media/usb0``."""
+    """A medium in a few words for a person: ``SanDisk Ultra, 28.7 GiB at /media/usb0``."""
     name = " ".join(text for text in (facts.vendor, facts.product) if text) or facts.label or facts.kind or "medium"
-    size = f" ({format_bytes(facts.capacity_bytes)})" if facts.capacity_bytes else ""
+    size = f", {format_bytes(facts.capacity_bytes)}" if facts.capacity_bytes else ""
     return f"{name}{size} at {facts.folder}"
 
 

@@ -46,6 +46,7 @@ from tidegate.workspace import Workspace
 
 LOCK_WAIT_SECONDS = 10.0
 _BEFORE_LOST = "before_lost"
+BUNDLES_MAX = 16  # names that are remembered of one medium on its way
 
 
 class RegisterOutcome(StrEnum):
@@ -230,9 +231,23 @@ def _end_writing(workspace: Workspace, place: Path, row: MediumRow, token: Mediu
         updated=clock.now(),
         device=device_of(tracked.facts) or row.device,
         contents=_snapshot(workspace, place),
-        detail=tracked.carries or row.detail,
+        detail=_carried(row, tracked.carries),
     )
     _record(workspace, row=changed)
+
+
+def _carried(row: MediumRow, carries: dict[str, Any]) -> dict[str, Any]:
+    """What was just written, and every bundle that was since the medium was here last."""
+    if not carries:
+        return row.detail
+    earlier = [] if row.state is MediumState.HERE else [name for name in bundles_of(row) if name != carries["bundle"]]
+    return {**carries, "bundles": [*earlier, carries["bundle"]][-BUNDLES_MAX:]}
+
+
+def bundles_of(row: MediumRow) -> tuple[str, ...]:
+    """Names of the bundles that a medium went away with."""
+    known = row.detail.get("bundles") or [row.detail.get("bundle", "")]
+    return tuple(str(name) for name in known if name)
 
 
 # --- lost, found ------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def check_fingerprint(channel_id: str, typed: str) -> None:
         str(number) for number, pair in enumerate(zip(words, expected, strict=True), start=1) if pair[0] != pair[1]
     ]
     if wrong:
-        raise FingerprintError(f"the words do not belong to this file: {', '.join(wrong)} of {WORD_COUNT} differ")
+        raise FingerprintError(f"the words do not belong to this key: {', '.join(wrong)} of {WORD_COUNT} differ")
 
 
 def _check_spelling(words: list[str]) -> None:

@@ -10,7 +10,7 @@ from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import BundleUnknownError, CollectError, NotReproducedError, UsageError
 from tidegate.names import is_path
-from tidegate.report import Report
+from tidegate.report import Report, counted
 from tidegate.text import printable
 from tidegate.units import format_bytes
 
@@ -94,7 +94,8 @@ def _report(report: Report, found: "Reproduction") -> None:
         "content_size": found.content_size,
         "differences": list(found.differences),
     }
-    amount = f"{found.artifact_count} artifacts, {found.blob_count} blobs brought, {format_bytes(found.content_size)}"
+    what = f"{counted(found.artifact_count, 'artifact')}, {counted(found.blob_count, 'blob')} brought"
+    amount = f"{what}, {format_bytes(found.content_size)}"
     if found.verdict is Verdict.DIFFERENT:
         report.object(values)
         shown = [printable(text, 300) for text in found.differences[:20]] or ["the manifests differ"]

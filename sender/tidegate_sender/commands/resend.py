@@ -11,6 +11,7 @@ from tidegate.config import Role
 from tidegate.errors import BundleUnknownError, PartialError, UsageError
 from tidegate.names import is_path, parse_bundle_name
 from tidegate.report import Report, counted
+from tidegate.state.bundles import BundleState
 from tidegate.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def command(invocation: Invocation, what: tuple[str, ...], redundancy: str | None, no_read_back: bool) -> None:
     """Write bundles to the medium at PATH (with a /; else the one that is plugged in) once more: 188-191, or pieces of
     one as the other side names them, 191:40-55+80. Without NUMBERS: what the newest slip of each site misses."""
-    from tidegate_sender.commands.send import parse_percent
+    from tidegate_sender.commands.send import parse_percent, warn_of_expiry
     from tidegate_sender.delivery import SendOptions
     from tidegate_sender.resending import plan_volume
 
@@ -36,11 +37,13 @@ def command(invocation: Invocation, what: tuple[str, ...], redundancy: str | Non
     plan = _plan(workspace, tuple(word for word in what if not is_path(word)))
     report = invocation.report
     if not plan.items and not plan.impossible:
-        report.closing('nothing to do: no slip that was read misses anything; "tidegate resend 191" sends one again')
+        report.closing('nothing to do: no slip that was read misses anything; "tidegate resend BUNDLE" sends one again')
         return
     _refuse_only(plan)
     for left_out in plan.impossible:
         report.warn(left_out.why, left_out.hint)
+    for item in plan.items:
+        warn_of_expiry(report, item.row)
     share = workspace.settings.redundancy if redundancy is None else parse_percent(redundancy)
     options = SendOptions(redundancy=share, read_back=not no_read_back)
     volumes = [(item, plan_volume(workspace, item, share)) for item in plan.items]
@@ -147,7 +150,10 @@ def _close(report: Report, item: "ResendItem", volume: "PlannedVolume", delivery
     there = written.outcome.value == "already-there"
     read_back = READ_BACK_WORDS[written.read_back.value]
     took = f"{format_bytes(written.volume_bytes)} written{read_back} in {format_duration(seconds)}"
-    text = f"nothing to do: {delivery.medium} has {item.words} already" if there else f"sent {item.words} again: {took}"
+    again = "" if item.row.state is BundleState.PACKED else " again"
+    text = (
+        f"nothing to do: {delivery.medium} has {item.words} already" if there else f"sent {item.words}{again}: {took}"
+    )
     removable = written.may_be_removed and (bool(read_back) or there)
     ending = "unmount it, then it may be removed" if removable else "not read back, do not rely on it yet"
     report.closing(

@@ -97,7 +97,7 @@ def command(
         volumes=len(media) if spare and len(media) > 1 else None,
         redundancy_given=redundancy is not None,
     )
-    _warn_of_expiry(invocation.report, found.row)
+    warn_of_expiry(invocation.report, found.row)
     with SetDelivery(workspace, found, options, choice) as delivery:
         sheet = LabelSheet(workspace, invocation.report, label)
         sending = SetSending(invocation, workspace, found, delivery, media, wait, sheet)
@@ -111,6 +111,10 @@ def command(
                 return
         try:
             sending.run(places)
+        except MediaFullError as error:
+            from tidegate_sender.commands.send_room import with_confirmed
+
+            raise with_confirmed(workspace, places, error) from None
         finally:  # also of the sticks before one that failed
             sheet.print_labels()
 
@@ -176,7 +180,8 @@ def _announce(report: Report, row: "BundleRow", place: Path, estimate: "WriteEst
     report.line(f"bundle {row.name}: {format_bytes(estimate.volume_bytes)} to write to {place}{time_text}")
 
 
-def _warn_of_expiry(report: Report, row: "BundleRow") -> None:
+def warn_of_expiry(report: Report, row: "BundleRow") -> None:
+    """Say so where the bundle has expired."""
     from tidegate import clock
 
     if row.expires and row.expires <= clock.now():
