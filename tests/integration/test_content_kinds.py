@@ -1,7 +1,6 @@
 """One list with every kind of content crosses by stick through the installed command, and its clients find it there."""
 
 import gzip
-import io
 import json
 import os
 import shutil
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 from charts import make_chart, serving_folder, write_repository
 from content import add_image, tar_of
-from image_tars import DOCKER_MANIFEST, digest_of, docker_tar, images_lock, pushed
+from image_tars import docker_tar
+from imgpkg_bundles import push_bundle
 from registry import free_port, running_registry
 from two_sides import Sides
 
@@ -22,23 +22,6 @@ from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.loaders.registry import RegistryLoader
 
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))
-
-
-def push(host: str, repository: str, tag: str, parts: tuple[bytes, bytes, bytes]) -> str:
-    """A Docker image of one layer into a registry; gives its digest."""
-    client = RegistryClient(host)
-    manifest, config, layer = parts
-    for blob in (config, layer):
-        client.push_blob(repository, digest_of(blob), len(blob), lambda blob=blob: io.BytesIO(blob))  # type: ignore[misc]
-    client.put_manifest(repository, tag, DOCKER_MANIFEST, manifest)
-    return digest_of(manifest)
-
-
-def push_bundle(host: str) -> tuple[str, str]:
-    """An imgpkg bundle whose image lies in another repository: (digest of the bundle, of the image)."""
-    image = push(host, "apps/web", "1", pushed(tar_of({"web": b"1"})))
-    layer = images_lock([f"{host}/apps/web@{image}"])
-    return push(host, "packages/web", "1.0", pushed(layer, {"dev.carvel.imgpkg.bundle": "true"})), image
 
 
 def write_list(folder: Path, host: str, url: str) -> Path:
