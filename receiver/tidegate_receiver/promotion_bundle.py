@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidegate.bundle.manifest import Artifact, Manifest
-from tidegate.bundle.tables import digest_of
+from tidegate.bundle.tables import Records, digest_of
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
@@ -25,22 +25,16 @@ OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class RequiredBlob:
-    """A blob that the bundle builds on, and the number of the bundle that carried it (0: a baseline)."""
-
-    digest: str
-    size: int
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
 class Papers:
-    """What lies under ``quarantine/<bundle_id>/bundle/``, parsed: manifest, blobs, required content."""
+    """What lies under ``quarantine/<bundle_id>/bundle/``, parsed: manifest, blobs, required content.
+
+    What is required stays records: a bundle may build on a million blobs.
+    """
 
     bundle_id: str
     manifest: Manifest
     blobs: tuple[Descriptor, ...]
-    required: tuple[RequiredBlob, ...]
+    required: Records
 
     @property
     def name(self) -> str:
@@ -58,10 +52,7 @@ def read_papers(bundle: QuarantinedBundle) -> Papers:
     """
     manifest, tables = bundle.manifest(), bundle.tables()
     blobs = tuple(Descriptor(OCTETS, digest_of(record), int(record["size"])) for record in tables.blobs)
-    required = tuple(
-        RequiredBlob(digest_of(record), int(record["size"]), int(record["sequence"])) for record in tables.required
-    )
-    return Papers(bundle.bundle_id, manifest, blobs, required)
+    return Papers(bundle.bundle_id, manifest, blobs, tables.required)
 
 
 class LayeredSource:

@@ -40,6 +40,7 @@ from tidegate_receiver.promotion_bundle import LayeredSource, Papers, content_by
 from tidegate_receiver.provenance import check_provenance
 from tidegate_receiver.quarantine import QuarantinedBundle
 from tidegate_receiver.release import Permission, Releaser, check_release
+from tidegate_receiver.requirements import lacking_records
 from tidegate_receiver.target_plan import TargetPlan, plan_targets
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import History, judge_manifest
@@ -154,10 +155,10 @@ def _kept_names(tx: Transaction, row: BundleRow, items: Iterable[LoadItem]) -> t
 
 def _check_required(tx: Transaction, depot: Depot, row: BundleRow, papers: Papers) -> None:
     """What the bundle builds on is in the depot; else the bundles that carried it are to be loaded first."""
-    missing = [item for item in papers.required if not depot.has(item.digest, item.size)]
-    if not missing:
+    missing = lacking_records(papers.required, depot.folder)
+    if not len(missing):
         return
-    sequences = sorted({item.sequence for item in missing})
+    sequences = sorted(set(missing["sequence"].tolist()))
     named = [_describe_base(tx, row.channel_id, sequence) for sequence in sequences[:8]]
     first = next((bundle_name(row.channel_id, sequence) for sequence in sequences if sequence), None)
     raise RequiredMissingError(

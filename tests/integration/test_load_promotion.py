@@ -49,6 +49,7 @@ from tidegate.state.names import get_name
 from tidegate.trust.payload import Limits
 from tidegate.trust.rotation import revoke_key
 from tidegate.workspace import Workspace
+from tidegate_receiver import requirements
 from tidegate_receiver.promotion import load
 from tidegate_receiver.release import Releaser
 from tidegate_receiver.stages import find_stage, list_stages
@@ -258,7 +259,11 @@ def test_load_refuses_what_is_not_in_quarantine(high: Workspace, low: Depot, sta
         load(high, bundle_id)
 
 
-def test_load_names_the_bundle_to_load_first(high: Workspace, low: Depot) -> None:
+@pytest.mark.parametrize("one_by_one_max", [0, 4096])
+def test_load_names_the_bundle_to_load_first(
+    high: Workspace, low: Depot, monkeypatch: pytest.MonkeyPatch, one_by_one_max: int
+) -> None:
+    monkeypatch.setattr(requirements, "ONE_BY_ONE_MAX", one_by_one_max)
     first, second = artifacts(low, b"one"), artifacts(low, b"two")
     quarantine(high, low, first)
     shared = {blob.digest for blob in walk(low, first[APP])} & {blob.digest for blob in walk(low, second[APP])}
