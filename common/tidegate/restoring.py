@@ -11,16 +11,21 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from tidegate.config import Role
 from tidegate.errors import UsageError
 from tidegate.ledger.entries import Entry, Event, RecordedEntry, entry
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleState, list_bundles, set_bundle_state
-from tidegate.state.channels import ensure_channel, get_channel, put_channel
+from tidegate.state.channels import ChannelRow, ensure_channel, get_channel, put_channel
 from tidegate.state.db import Transaction
 from tidegate.state.meta import get_meta, set_meta
+from tidegate.state.names import begin_epoch
 from tidegate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tidegate.trust.root import Chain
 
 _LOST = "restored.lost"
 #: numbers that may be lost at once: the window of the other side
@@ -63,8 +68,7 @@ def restore(workspace: Workspace, reason: str, *, last: tuple[str, int, int] | N
 
 
 def _confirm(workspace: Workspace, tx: Transaction, channel_id: str, epoch: int, number: int) -> None:
-    known = get_channel(tx, channel_id)
-    row = known or ensure_channel(tx, channel_id, workspace.settings.channel or channel_id[:16], epoch)
+    row = enter_epoch(tx, channel_id, workspace.settings.channel or channel_id[:16], epoch)
     is_low = workspace.settings.role is Role.LOW
     before = row.next_sequence - 1 if is_low else row.highest_sequence
     if number < before:
@@ -83,6 +87,23 @@ def _confirm(workspace: Workspace, tx: Transaction, channel_id: str, epoch: int,
         put_channel(tx, replace(row, next_sequence=number + 1))
     else:
         put_channel(tx, replace(row, highest_sequence=number))
+
+
+def enter_epoch(tx: Transaction, channel_id: str, name: str, epoch: int) -> ChannelRow:
+    """The channel's row in this epoch, which may have begun without a bundle of it here: then all is counted anew."""
+    known = get_channel(tx, channel_id)
+    if known is not None and known.epoch < epoch:
+        begin_epoch(tx, channel_id)
+    return known if known is not None and known.epoch >= epoch else ensure_channel(tx, channel_id, name, epoch)
+
+
+def confirmed_last(item: RecordedEntry, chain: "Chain") -> int | None:
+    """The last number of the newest epoch that a person gave at an earlier restore; None for any other entry."""
+    fields = item.fields or {}
+    about = (item.text("event"), fields.get("channel"), fields.get("epoch"))
+    last = fields.get("sequence")
+    is_it = about == (Event.RESTORE, chain.channel_id, chain.newest.epoch) and isinstance(last, int)
+    return last if is_it else None
 
 
 def _count_as_sent(tx: Transaction, channel_id: str, epoch: int, last: int) -> None:

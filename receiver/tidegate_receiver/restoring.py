@@ -9,6 +9,7 @@ from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry
 from tidegate.ledger.witness_folder import FORK_KEY
+from tidegate.restoring import confirmed_last, enter_epoch
 from tidegate.retention import Kind
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, note_sequence
@@ -43,6 +44,11 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
             done.bundles += 1
         if row.state in _COUNTS:
             _count(workspace, tx, row, known, done)
+    for chain in workspace.trust.chains():
+        lasts = [last for item in entries if (last := confirmed_last(item, chain)) is not None]
+        if lasts:
+            enter_epoch(tx, chain.channel_id, chain.newest.name, chain.newest.epoch)
+            done.highest[chain.channel_id] = note_sequence(tx, chain.channel_id, max(lasts))
     for bundle_id, known in facts.items():
         done.names += _set_names(tx, bundle_id, known)
 

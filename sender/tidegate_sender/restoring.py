@@ -10,6 +10,7 @@ from tidegate.bundle.papers import PAPERS_ROOT, read_papers
 from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry
+from tidegate.restoring import confirmed_last, lost_numbers, note_lost
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
 from tidegate.state.channels import ensure_channel, put_channel
 from tidegate.state.db import Transaction
@@ -17,6 +18,7 @@ from tidegate_sender.packing_records import SIDE, bundle_row, reset_names
 
 if TYPE_CHECKING:
     from tidegate.restoring import Rebuilt
+    from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
 
 
@@ -25,9 +27,15 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     chain = workspace.trust.own_channel()
     files = _packed_files(workspace)
     facts: dict[str, dict[str, Any]] = {}
+    highest, lost = 0, set(lost_numbers(tx, chain.channel_id, chain.newest.epoch))
     for item in entries:
         _note(facts, item)
-    highest = 0
+        if (last := confirmed_last(item, chain)) is not None:
+            given = _count_as_sent(facts, chain, last)
+            lost |= set(range(max(highest, given) + 1, last + 1))
+            highest = max(highest, last)
+    if lost:
+        note_lost(tx, chain.channel_id, chain.newest.epoch, lost)
     for bundle_id, known in facts.items():
         if known.get("channel") != chain.channel_id:
             continue
@@ -64,6 +72,16 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
         known["given_back"] = item.text("reason") in ("replaced", "given-back")
         known["void"] = not known["given_back"]
         known["withdrawn"] = item.text("detail") if event == Event.WITHDRAW else None
+
+
+def _count_as_sent(facts: dict[str, dict[str, Any]], chain: "Chain", last: int) -> int:
+    """A person said that `last` was the last number: what was packed up to it may have left. The highest of those."""
+    given = 0
+    for known in facts.values():
+        if (known.get("channel"), known["epoch"]) == (chain.channel_id, chain.newest.epoch) and not known["given_back"]:
+            given = max(given, known["sequence"])
+            known["begun"] = known["begun"] or known["sequence"] <= last
+    return given
 
 
 def _with_fate(row: BundleRow, known: dict[str, Any]) -> BundleRow:

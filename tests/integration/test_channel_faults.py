@@ -133,3 +133,47 @@ def test_one_that_was_withdrawn_and_cleaned_up_stays_decided_after_the_state_was
     assert states[first.bundle_id] is BundleState.DENIED
     (outcome,) = world.receive([stick]).outcomes
     assert outcome.kind is OutcomeKind.DUPLICATE
+
+
+def test_the_last_number_that_a_person_gave_is_known_after_another_restore(world: World, tmp_path: Path) -> None:
+    from shutil import copytree
+
+    for side in ("low", "high"):
+        copytree(world.folder / side, tmp_path / f"old-{side}", symlinks=True)
+    carry(world, a=A)
+    carry(world, a=B)
+    for side in ("low", "high"):
+        world.put_root_back(side, tmp_path / f"old-{side}")
+        world.restore(side, last=2)
+        world.put_state_back(side, None)
+        world.restore(side)
+    third = world.pack({"a": C})
+    assert third.number == 3
+    stick = world.stick()
+    world.send(third, stick)
+    world.receive([stick])
+    world.put_state_back("high", None)
+    world.restore("high")
+    assert (third.void, str(world.slip().held)) == ({}, "3")
+    world.put_state_back("low", None)
+    world.restore("low")
+    report = world.read_slip(world.slip().slip.text())
+    assert str(report.held) == "3"
+
+
+def test_a_last_number_of_an_epoch_that_began_without_a_bundle_here_does_not_hold_names_back(world: World) -> None:
+    for data in (A, B):
+        carry(world, a=data)
+    world.new_epoch()
+    lost = world.pack({"a": C})
+    forger = world.forger()
+    stick = world.stick()
+    forger.write(forger.bundle([b"stale"], sequence=9, epoch=1), stick)  # brings the root of the new epoch
+    world.receive([stick])
+    world.restore("high", last=1)
+    world.put_state_back("high", None)
+    world.restore("high")
+    world.send(lost, stick := world.stick())
+    world.receive([stick])
+    world.load(lost.bundle_id)
+    assert world.stage() == {"files/a:latest": lost.names["files/a"]}
