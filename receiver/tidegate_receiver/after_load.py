@@ -18,7 +18,7 @@ from tidegate.config_tables import AfterLoadSettings
 from tidegate.errors import HostError, TidegateError, UsageError
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.workspace import Workspace
-from tidegate_receiver.naming.formats import ReportFormat, make_report, write_report
+from tidegate_receiver.naming.formats import ReportFormat, known_format, make_report, write_report
 
 if TYPE_CHECKING:
     from tidegate_receiver.promotion import LoadReport
@@ -49,9 +49,10 @@ def _write_reports(
     loaded = {found.target for found in done.targets if found.error is None}
     for target in sorted(loaded):
         named = [item for item in workspace.settings.targets.values() if _is(workspace, item.to, target)]
-        kept = [(ReportFormat(kind), Path(file)) for item in named for kind, file in item.reports.items()]
-        for kind, file in (*(wanted if len(loaded) == 1 else ()), *kept):
+        kept = [(kind, Path(file)) for item in named for kind, file in item.reports.items()]
+        for word, file in (*(wanted if len(loaded) == 1 else ()), *kept):
             try:
+                kind = known_format(word)
                 with workspace.state.reading() as tx:
                     settings = named[0] if named else None
                     access = workspace.registries.access
@@ -59,7 +60,7 @@ def _write_reports(
                 write_report(made, file)
                 yield from made.notes
             except TidegateError as error:
-                yield f"report {kind}: {error.message}"
+                yield f"report {word}: {error.message}"
     if wanted and len(loaded) != 1:
         yield '--report needs one target; "tidegate names --to TARGET" writes it for each'
 
@@ -68,7 +69,10 @@ def _is(workspace: Workspace, to: str, target: str) -> bool:
     from tidegate.depot.store import Depot
     from tidegate_receiver.loaders.targets import open_loader
 
-    return open_loader(to, Depot(workspace.root / "depot", create=False), workspace.registries).target == target
+    try:
+        return open_loader(to, Depot(workspace.root / "depot", create=False), workspace.registries).target == target
+    except TidegateError:
+        return False  # a setting that is wrong is said where it is used
 
 
 def _body(done: "LoadReport") -> dict[str, Any]:

@@ -78,6 +78,7 @@ def _lines(catalog: Catalog, host: str, scheme: str) -> str:
             f"crane pull{' --insecure' if plain else ''} {host}/{image} image.tar",
             f"skopeo copy{option} docker://{host}/{image} oci:image",
         ]
+        lines += _belonging(catalog, host, plain)
     chart = next(((name, item.charts[0]) for name, item in sorted(catalog.repositories.items()) if item.charts), None)
     if chart:
         name, staged = chart
@@ -90,13 +91,34 @@ def _lines(catalog: Catalog, host: str, scheme: str) -> str:
     lines.append(f"curl {scheme}://{host}/v2/_catalog")
     lines += ["", "# containerd: /etc/containerd/certs.d/" + host + "/hosts.toml", f'server = "{scheme}://{host}"']
     lines += [f'[host."{scheme}://{host}"]', '  capabilities = ["pull", "resolve"]']
+    lines += ["", "# mirrors for clusters, and policies: on this host", _names(host)]
     if plain:
         lines += ["", "# Docker: /etc/docker/daemon.json", f'{{"insecure-registries": ["{host}"]}}']
     return "\n".join(lines)
 
 
+def _names(host: str) -> str:
+    return f"tidegate names --stage --host {host} --format registries   # or idms, hosts, kbld, kyverno …"
+
+
+def _belonging(catalog: Catalog, host: str, plain: bool) -> list[str]:
+    """For the first image that something belongs to: how to see and to verify that."""
+    for name, repository in sorted(catalog.repositories.items()):
+        signed = sorted(tag for tag in repository.tags if tag.startswith("sha256-") and tag.endswith(".sig"))
+        if signed:
+            image = f"{host}/{name}@sha256:{signed[0][7:-4]}"
+            option = " --allow-insecure-registry" if plain else ""
+            return [
+                f"cosign verify --key cosign.pub --insecure-ignore-tlog=true{option} {image}",
+                f"regctl artifact tree{f' --host reg={host},tls=disabled' if plain else ''} {image}",
+            ]
+    return []
+
+
 def _first(catalog: Catalog, *, charts: bool) -> str:
     for name, repository in sorted(catalog.repositories.items()):
-        if bool(repository.charts) == charts and not name.startswith("files/") and repository.tags:
-            return f"{name}:{min(repository.tags)}"
+        if bool(repository.charts) == charts and not name.startswith("files/"):
+            tags = [tag for tag in repository.tags if not tag.startswith("sha256-")]
+            if tags:
+                return f"{name}:{min(tags)}"
     return ""

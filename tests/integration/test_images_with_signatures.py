@@ -3,8 +3,10 @@
 Source and target are distribution v3, which has no referrers API, and our own `serve`, which has.
 """
 
+import html
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +118,17 @@ def check_with_cosign(release: Cosign, where: str, source: str) -> None:
         release.accepts_attestation(f"{where}/team/app@{digest}")
 
 
+def check_pasted_lines(release: Cosign, served: str) -> None:
+    """What the page says to paste about what belongs to an image, pasted."""
+    with urllib.request.urlopen(f"http://{served}/", timeout=30) as answer:
+        page = html.unescape(answer.read().decode())
+    lines = [line for line in page.splitlines() if line.startswith(("cosign ", "regctl "))]
+    assert len(lines) == 2
+    for line in lines:
+        run(*line.replace("cosign.pub", str(release.public)).split())
+    assert f"--stage --host {served} " in page
+
+
 def test_everything_that_belongs_to_an_image_arrives_where_clients_look(
     sides: Sides, source: str, release: Cosign, tmp_path: Path
 ) -> None:
@@ -137,6 +150,7 @@ def test_everything_that_belongs_to_an_image_arrives_where_clients_look(
         assert "nothing to do" in again.out
     with serving(sides) as served:
         check_with_cosign(release, served, source)
+        check_pasted_lines(release, served)
         assert tree(f"{served}/team/app:bundled") == after
         pages = RegistryClient(served).referrers("team/app", bundled)
         assert pages is not None

@@ -99,6 +99,17 @@ def test_each_format_is_written_for_a_registry_and_for_the_stage(sides: Sides, t
         sides.high.fails(2, "names", "--to", str(tmp_path / "disk"), "--format", "kyverno")
 
 
+def test_a_report_that_cannot_be_written_undoes_no_load(sides: Sides, tmp_path: Path) -> None:
+    with running_registry(tmp_path / "one") as one, running_registry(tmp_path / "up") as up:
+        reports = f'reports = {{ nonsense = "{tmp_path}/a", csv = "{tmp_path}/missing/b" }}\n'
+        settings(sides, f'[targets.one]\nto = "{one}"\n{reports}[targets.bad]\nto = "no target"\n')
+        bundle = carry(sides, tmp_path, up, "team/web:1")
+        sides.high.fails(2, "load", bundle, "--to", "one", "--report", "nonsense:x")
+        answer = sides.high.good("load", bundle, "--to", "one")
+    assert "'nonsense' is no format" in answer.err
+    assert "report csv: " in answer.err
+
+
 @contextmanager
 def listener(status: int = 200, seconds: float = 0.0) -> Iterator[tuple[str, list[tuple[str, dict[str, object]]]]]:
     """Somebody who is told: (address, what came: authorization and body)."""

@@ -109,10 +109,20 @@ def write_report(report: Report, path: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
+def known_format(word: str) -> ReportFormat:
+    """The format of that name. Raises UsageError."""
+    try:
+        return ReportFormat(word)
+    except ValueError:
+        raise UsageError(f"{word[:80]!r} is no format of a report", hint=_FORMATS) from None
+
+
 def parse_report_option(text: str) -> tuple[ReportFormat, Path]:
     """``FORMAT:FILE`` of ``load --report``. Raises UsageError."""
-    name, colon, path = text.partition(":")
-    known = {str(item) for item in ReportFormat}
-    if name not in known or not colon or not path:
-        raise UsageError(f"--report {text}: write FORMAT:FILE", hint=f"formats: {', '.join(sorted(known))}")
-    return ReportFormat(name), Path(path)
+    word, colon, path = text.partition(":")
+    if not colon or not path:
+        raise UsageError(f"--report {text}: write FORMAT:FILE", hint=_FORMATS)
+    return known_format(word), Path(path)
+
+
+_FORMATS = f"formats: {', '.join(sorted(ReportFormat))}"
