@@ -131,7 +131,10 @@ def _row(workspace: "Workspace", bundle_id: str, known: dict[str, Any]) -> Bundl
         },
     )
     with contextlib.suppress(TidegateError, OSError):
-        manifest = QuarantinedBundle(workspace.root / "quarantine" / bundle_id).manifest()
+        papers = QuarantinedBundle(workspace.root / "quarantine" / bundle_id)
+        manifest = papers.manifest()
+        # Whatever it builds on, here or not: what of it is missing is asked for anew with each slip.
+        needs = sorted(set(papers.tables().required["sequence"].tolist()))
         return replace(
             row,
             created=parse_time(manifest.created),
@@ -142,7 +145,7 @@ def _row(workspace: "Workspace", bundle_id: str, known: dict[str, Any]) -> Bundl
                 for item in manifest.artifacts
             ),
             previous=manifest.previous.bundle_id if manifest.previous else None,
-            detail={**row.detail, "void": void_detail(manifest)},
+            detail={**row.detail, "void": void_detail(manifest), "needs": needs},
         )
     return row
 

@@ -177,3 +177,26 @@ def test_a_last_number_of_an_epoch_that_began_without_a_bundle_here_does_not_hol
     world.receive([stick])
     world.load(lost.bundle_id)
     assert world.stage() == {"files/a:latest": lost.names["files/a"]}
+
+
+def test_what_a_bundle_builds_on_is_asked_for_after_root_and_state_were_lost(world: World, tmp_path: Path) -> None:
+    from shutil import copytree
+
+    copytree(world.folder / "high", tmp_path / "old", symlinks=True)
+    carry(world, a=A)
+    read_slip(world)
+    world.put_root_back("high", tmp_path / "old")
+    second = world.pack({"a": A, "b": B})
+    stick = world.stick()
+    world.send(second, stick)
+    world.receive([stick])
+    assert second.required
+    assert str(world.slip().missing) == "1"
+    world.put_state_back("high", None)
+    world.restore("high")
+    made = world.slip()
+    assert (str(made.held), str(made.missing)) == ("2", "1")
+    again = world.stick()
+    world.resend([1], again)
+    world.receive([again])
+    assert str(world.slip().held) == "1-2"
