@@ -49,7 +49,8 @@ def parse_root(payload: bytes) -> Root:
     """Every rule of section Root that one version alone can break."""
     need(len(payload) <= max(_LARGEST.values()), "T-13", "the root's payload is too long")
     body = ground.parse_object(payload, "T-13", "the root's payload")
-    need(body.get("format") == 1 and field(body, "format", is_int(1), "T-13"), "T-13", "another format")
+    form = field(body, "format", is_int(-ground.LARGEST_INTEGER), "T-13")
+    need(form == 1, "T-14", f"format {form}", "feature-unknown")
     critical = field(body, "critical", is_list(is_name, 0, 64), "T-14")
     need(not critical, "T-14", f"unknown feature {critical}", "feature-unknown")
     kind = field(body, "type", lambda value: value in ("channel", "site"), "T-13")

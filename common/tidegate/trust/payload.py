@@ -27,6 +27,7 @@ SITES_MAX = 64
 REVOKED_MAX = 128
 CHANNELS_MAX = 256
 PATTERNS_MAX = 64
+ROOT_FORMAT = 1
 CRITICAL_MAX = 64
 
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
@@ -157,6 +158,13 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class _Opening:
+    """What is looked at first: of a format from the future nothing else may be as we know it."""
+
+    format: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Head:
     """What says how to read the rest, and the fields that `Root` has defaults for though the format demands them."""
 
@@ -167,10 +175,16 @@ class _Head:
 
 
 def parse_root(data: bytes, what: str) -> Root:
-    """Read one root payload and hold it to the rules that need no other version; raises FormatError."""
+    """Read one root payload and hold it to the rules that need no other version.
+
+    Raises FeatureUnknownError for a format or feature from the future, FormatError for anything malformed.
+    """
+    opening = canonical.loads(data, _Opening, what=what, max_bytes=SITE_ROOT_MAX_BYTES)
+    if opening.format != ROOT_FORMAT:
+        raise FeatureUnknownError(f"{what}: format {opening.format}, this version reads format {ROOT_FORMAT} (T-14)")
     head = canonical.loads(data, _Head, what=what, max_bytes=SITE_ROOT_MAX_BYTES, exact=False)
     if head.critical:
-        raise FeatureUnknownError(f"{what}: needs {', '.join(head.critical)}, which this version does not know")
+        raise FeatureUnknownError(f"{what}: needs {', '.join(head.critical)}, which this version does not know (T-14)")
     root = canonical.loads(data, Root, what=what, max_bytes=_size_limit(head.type))
     try:
         check_root(root)

@@ -207,7 +207,6 @@ def bad_roots() -> list[Json]:
     pins = {ID: {"name": "plant"}, "0" * 64: {"name": "plant"}}
     cases: list[tuple[str, Json | bytes]] = [
         ("t13_payload_too_long", {**V1, "later": "x" * 16384}),
-        ("format_2", {**V1, "format": 2}),
         ("payload_not_canonical", json.dumps(V1).encode()),
         ("payload_no_json", b"\x00"),
         ("type_unknown", {**V1, "type": "depot"}),
@@ -250,6 +249,7 @@ def bad_roots() -> list[Json]:
     return [
         *(refuse(name, line(root)) for name, root in cases),
         *(refuse(name, line(root, "site-root")) for name, root in site),
+        refuse("t14_format_2", line({**V1, "format": 2}), "FeatureUnknownError"),
         refuse("t14_critical_feature", line({**V1, "critical": ["quorum"]}), "FeatureUnknownError"),
         refuse("t29_one_holder_with_two_keys", line(TWO, "root-1 root-3"), "SignatureError"),
         refuse("t32_signed_by_nobody_of_role_root", line(V1, "release-1"), "SignatureError"),
@@ -371,7 +371,6 @@ def key_file_cases() -> list[Json]:
         case("t06_too_many_operations", {**plain, "locked": {**locked, "operations": 17}}, bad, passphrase),
         case("t06_too_much_memory", {**plain, "locked": {**locked, "memory_bytes": 2**40}}, bad, passphrase),
         case("t07_public_of_another_key", {**opened, "public": KEYS["root-1"].public.hex()}, bad),
-        case("format_2", {**opened, "format": 2}, bad),
         case("algorithm_unknown", {**opened, "algorithm": "rsa"}, bad),
     ]
 
