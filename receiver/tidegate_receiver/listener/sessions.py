@@ -1,7 +1,7 @@
 """The sessions that are under way, by tag: opened by verified announcements, closed by their end or by silence.
 
-At most four for a key, and one for a bundle: another session of the same bundle waits until the first is over, since
-it announces itself again every second. Tags that are done with cost a look-up and nothing more.
+At most four for a key in which data comes, and one for a bundle: another session of the same bundle waits until the
+first is over, since it announces itself again every second. Tags that are done with cost a look-up and nothing more.
 """
 
 import time
@@ -31,6 +31,8 @@ from tidegate_receiver.records import IN_QUARANTINE, WHOLE, Subject, record_dupl
 from tidegate_receiver.verification import VerifiedAnnouncement
 
 SESSIONS_OF_A_KEY = 4
+#: beside them, sessions of a key in which no data came yet
+EMPTY_OF_A_KEY = 16
 #: a session of the same bundle takes over from one that was silent for so long
 SILENT_SECONDS = 0.5
 DUPLICATE_SECONDS = 24 * 3600.0  # between two entries that a bundle came again
@@ -54,6 +56,14 @@ class _Open:
     source: WireSource
     is_submitted: bool = False
     papers_told: bool = False
+    #: whether the head lies in the spool since an earlier session
+    has_head: bool = False
+
+    @property
+    def has_data(self) -> bool:
+        """Whether anything came but announcements."""
+        counts = self.session.counts
+        return bool(counts.taken or counts.repeated or counts.no_memory)
 
 
 class Sessions:
@@ -89,12 +99,13 @@ class Sessions:
         """Begin a session, unless its bundle is here, or too many are under way."""
         announcement = verified.announcement
         tag = tag_number(verified.frame.tag)
+        is_expected = tag in self.expected
         self.expected.forget(tag)
         if self._is_whole(announcement.bundle_id):
             self._done.add(tag)
             self._note_duplicate(verified)
             return
-        if not self._has_room_for(verified):
+        if not self._has_room_for(verified, is_expected=is_expected):
             self.counts.sessions_put_off += 1
             return
         source = WireSource(self.pool)
@@ -104,10 +115,8 @@ class Sessions:
             self._done.add(tag)
             self.tell(error.message)
             return
-        self.by_tag[tag] = _Open(session, source)
+        self.by_tag[tag] = _Open(session, source, has_head=has_head(self.workspace, announcement.bundle_id))
         self.counts.sessions_opened += 1
-        if has_head(self.workspace, announcement.bundle_id):
-            self._submit(self.by_tag[tag])
 
     def _is_whole(self, bundle_id: str) -> bool:
         with self.workspace.state.reading() as tx:
@@ -116,16 +125,20 @@ class Sessions:
             return False
         return row.state not in IN_QUARANTINE or holds_content(self.workspace.folder("quarantine") / bundle_id)
 
-    def _has_room_for(self, verified: VerifiedAnnouncement) -> bool:
+    def _has_room_for(self, verified: VerifiedAnnouncement, *, is_expected: bool) -> bool:
         same = [item for item in self.by_tag.values() if self._is_of(item, verified)]
         for item in same:
-            if item.session.is_silent_for(SILENT_SECONDS):
-                self._finish(item)  # its end was lost, or its sender stopped
-        key = verified.frame.key_id
-        sessions = (item.session for item in self.by_tag.values())
-        receiving = [session for session in sessions if not session.is_over and not session.is_ending]
-        of_key = sum(session.verified.frame.key_id == key for session in receiving)
-        return not same and of_key < SESSIONS_OF_A_KEY and len(self.by_tag) < WAITING_MAX
+            if item.session.is_silent_for(SILENT_SECONDS) or (is_expected and not item.has_data):
+                self._finish(item)  # its end was lost, its sender stopped, or somebody plays its announcement back
+        if any(item.session.tag in self.by_tag for item in same):
+            return False
+        receiving = [item for item in self.by_tag.values() if not item.session.is_over and not item.session.is_ending]
+        of_key = [item for item in receiving if item.session.verified.frame.key_id == verified.frame.key_id]
+        # Announcements that somebody recorded open sessions too, in which nothing comes: they take nobody's place.
+        empty = [item for item in of_key if not item.has_data]
+        if len(empty) >= EMPTY_OF_A_KEY:
+            self._finish(empty[0])
+        return len(of_key) - len(empty) < SESSIONS_OF_A_KEY and len(self.by_tag) < WAITING_MAX
 
     @staticmethod
     def _is_of(item: _Open, verified: VerifiedAnnouncement) -> bool:
@@ -207,7 +220,7 @@ class Sessions:
             self._submit_if_ready(item)
 
     def _submit_if_ready(self, item: _Open) -> None:
-        if not item.is_submitted and (item.session.has_papers or item.source.has_arrived):
+        if not item.is_submitted and (item.has_head or item.session.has_papers or item.source.has_arrived):
             self._submit(item)
         elif item.is_submitted and not item.papers_told and item.session.has_papers:
             item.papers_told = True
