@@ -284,12 +284,14 @@ class World:
 
     # --- both ------------------------------------------------------------------------------------
 
-    def slip(self) -> Any:
-        """Print a slip."""
-        from tidegate_receiver.slip import choose_channel, make_slip
+    def slip(self, *, with_proof: bool = False) -> Any:
+        """Print a slip; `with_proof` that the ledger goes on from the head that was co-signed last, if one was."""
+        from tidegate_receiver.slip import choose_channel, cosigned_size, make_slip
 
         with self.high() as high:
-            return make_slip(high, choose_channel(high, None))
+            channel = choose_channel(high, None)
+            first = cosigned_size(high, channel.channel_id) if with_proof else None
+            return make_slip(high, channel, proof_from=first)
 
     def read_slip(self, text: str) -> Any:
         from tidegate_sender.slip_reading import read_slip
