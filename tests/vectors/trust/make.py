@@ -371,6 +371,7 @@ def key_file_cases() -> list[Json]:
         case("t06_too_many_operations", {**plain, "locked": {**locked, "operations": 17}}, bad, passphrase),
         case("t06_too_much_memory", {**plain, "locked": {**locked, "memory_bytes": 2**40}}, bad, passphrase),
         case("t07_public_of_another_key", {**opened, "public": KEYS["root-1"].public.hex()}, bad),
+        case("format_2", {**opened, "format": 2}, bad),
         case("algorithm_unknown", {**opened, "algorithm": "rsa"}, bad),
     ]
 
