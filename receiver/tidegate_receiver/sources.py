@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import CHUNKS, Announcement
-from tidegate.carrier.parts import JoinedSource, SymbolSource, is_mendable
+from tidegate.carrier.parts import JoinedSource, SymbolSource, is_among, is_mendable
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate_receiver.copies import CopySource
 from tidegate_receiver.symbol_store import SymbolRows, SymbolStore
@@ -82,7 +82,7 @@ class CodeSource:
             return
         if self.store is not None:
             self.store.read_group(group, buffer)
-        readers = [reader for reader in self.readers if group in reader.groups(CHUNKS)]
+        readers = [reader for reader in self.readers if is_among(reader.groups(CHUNKS), group)]
         shares = [reader for reader in readers if reader.announcement.is_striped]
         _read_from(readers, buffer, at_once=len(shares) > 1, repairs=False)
         _read_from(shares, buffer, at_once=_lacks_a_share(buffer, len(shares)), sources=False)
@@ -90,14 +90,14 @@ class CodeSource:
     def read_whole_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
         """With all repairs of all copies; what was kept only where they do not suffice."""
         for reader in self.readers:
-            if group in reader.groups(part):
+            if is_among(reader.groups(part), group):
                 reader.read_group(part, group, buffer)
         if self.store is not None and part == CHUNKS and not is_mendable(buffer):
             self.store.read_group(group, buffer)
 
     def read_unlisted(self, group: int, buffer: GroupBuffer) -> int:
         """Records that no index block of their copy lists, by their place alone; how many there were."""
-        holders = [reader for reader in self.readers if group in reader.groups(CHUNKS)]
+        holders = [reader for reader in self.readers if is_among(reader.groups(CHUNKS), group)]
         return sum(reader.read_unlisted(group, buffer) for reader in holders if isinstance(reader, UnlistedReader))
 
     # --- for another medium -------------------------------------------------------------------

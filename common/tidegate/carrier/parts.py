@@ -5,6 +5,7 @@ lengths, so that two copies of a bundle hold the same symbols. Reasons: docs/for
 """
 
 import math
+from bisect import bisect_left
 from typing import Protocol
 
 from tidegate.carrier.announcement import CHUNKS, PART_NAMES, Announcement
@@ -138,6 +139,12 @@ def lost_blocks_error(announcement: Announcement, part: int, lost: list[BlockRep
     )
 
 
+def is_among(groups: tuple[int, ...], group: int) -> bool:
+    """Whether `group` is one of `groups`, which rise: a large stick has a hundred thousand, asked for one by one."""
+    place = bisect_left(groups, group)
+    return place < len(groups) and groups[place] == group
+
+
 def is_mendable(buffer: GroupBuffer) -> bool:
     """Whether every block of the bound group has as many symbols as it needs."""
     present = buffer.present.sum(axis=1)
@@ -177,7 +184,7 @@ class JoinedSource:
 
     def read_group(self, part: int, group: int, buffer: GroupBuffer) -> None:
         for source in self._copies(part):
-            if group in source.groups(part):
+            if is_among(source.groups(part), group):
                 source.read_group(part, group, buffer)
                 if is_mendable(buffer):
                     return

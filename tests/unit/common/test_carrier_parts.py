@@ -126,6 +126,26 @@ def test_a_second_copy_is_read_only_where_the_first_does_not_suffice() -> None:
     assert second.groups_read == [(2, 1)]
 
 
+class Unsearched(tuple[int, ...]):
+    """Groups that may not be looked through one after another: a large stick has a hundred thousand."""
+
+    def __contains__(self, _: object) -> bool:
+        raise AssertionError("looked through all groups for one")
+
+
+class ManyGroups(MemorySource):
+    def groups(self, part: int) -> tuple[int, ...]:
+        return Unsearched(super().groups(part))
+
+
+def test_a_group_is_not_looked_for_among_all_groups() -> None:
+    damaged = {(2, 1, symbol) for symbol in range(5)}
+    copies = (ManyGroups(small_plan(BUNDLE), BUNDLE.parts, damaged), ManyGroups(small_plan(BUNDLE), BUNDLE.parts))
+    copies[0].absent_groups = {(2, 1)}
+    assert read_part(JoinedSource(copies), 2, 120_000) == BUNDLE.parts[2]
+    assert copies[1].groups_read == [(2, 0), (2, 1)]
+
+
 def test_a_copy_of_another_bundle_or_code_gives_nothing() -> None:
     first = make_source({(2, 1, symbol) for symbol in range(5)})
     other = MemorySource(small_plan(make_bundle(120_000, seed=9)), make_bundle(120_000, seed=9).parts)
