@@ -168,6 +168,26 @@ def test_a_served_stage_is_a_source_with_the_referrers_api(
         assert sorted(kinds) == ["attachment", "attachment", "attachment", "image"]
 
 
+def test_what_cosign_saved_to_a_folder_is_accepted_by_cosign_on_the_far_side(
+    sides: Sides, source: str, release: Cosign, tmp_path: Path
+) -> None:
+    run("cosign", "save", "--allow-insecure-registry", "--dir", sides.folder / "saved", f"{source}/team/app:tagged")
+    listed = write_list(
+        sides,
+        f"""layouts:
+  - path: saved
+    name: localhost/team/app:tagged
+    expect: {{signed-by: {release.public}, predicates: [spdxjson]}}
+""",
+    )
+    bundle = carry(sides, listed)
+    with running_registry(tmp_path / "target", v3=True) as target:
+        sides.high.good("load", bundle, "--to", target)
+        tagged, _bundled = digests(source)
+        release.accepts(f"{target}/team/app@{tagged}")
+        release.accepts_attestation(f"{target}/team/app@{tagged}")
+
+
 def test_verdicts_of_both_sides_are_in_their_ledgers(sides: Sides, source: str, release: Cosign) -> None:
     bundle = carry(sides, expecting_all(sides, source, release))
     sides.high.good("load", bundle)

@@ -56,6 +56,12 @@ def tagged_subject(tag: str) -> tuple[str, str]:
     return (f"sha256:{found[1]}", found[2]) if found and found[2] else ("", "")
 
 
+def is_fallback_tag(tag: str) -> bool:
+    """Whether an index that lists referrers stands under this tag."""
+    found = _TAG.fullmatch(tag)
+    return bool(found and not found[2])
+
+
 class _Subject(msgspec.Struct, frozen=True):
     digest: Annotated[str, msgspec.Meta(pattern=DIGEST)]
 

@@ -16,10 +16,10 @@ from tidegate.errors import ProvenanceError
 from tidegate.provenance.attachments import ATTACHMENT, attachments_among
 from tidegate.provenance.expectation import judge
 from tidegate.registry.client import RegistryClient
-from tidegate.registry.reference import place_of, split_place
+from tidegate.registry.reference import Reference, place_of, split_place
 from tidegate_sender.collect.attachments import Found, Map, find_attachments
 from tidegate_sender.collect.fetching import Fetching
-from tidegate_sender.collect.items import ImageItem
+from tidegate_sender.collect.items import ImageItem, LayoutItem
 from tidegate_sender.collect.kinds import Brought
 from tidegate_sender.collect.registry import RegistryReader, keeping_what_came, resolve_image
 from tidegate_sender.collect.sbom import attach_sbom
@@ -59,23 +59,23 @@ def look_at_image(
     return ImageGraph(root, blobs, found)
 
 
-def as_brought(item: ImageItem, graph: ImageGraph) -> tuple[Brought, ...]:
+def as_brought(image: Reference, graph: ImageGraph) -> tuple[Brought, ...]:
     """The image first, then what belongs to it, by the names under which they travel."""
-    reference, size = item.reference, sum(blob.size for blob in graph.blobs)
+    size = sum(blob.size for blob in graph.blobs)
     return (
-        Brought(reference.name, "image", graph.root, size),
+        Brought(image.name, "image", graph.root, size),
         *(
-            Brought(attachment_name(item, one.reference), ATTACHMENT, one.root, sum(blob.size for blob in one.blobs))
+            Brought(attachment_name(image, one.reference), ATTACHMENT, one.root, sum(blob.size for blob in one.blobs))
             for one in graph.attached
         ),
     )
 
 
-def attachment_name(item: ImageItem, reference: str) -> str:
+def attachment_name(image: Reference, reference: str) -> str:
     """``localhost:5000/app:sha256-….sig``, or ``localhost:5000/app@sha256:…``."""
     if reference.startswith("sha256:"):
-        return replace(item.reference, tag="", digest=reference).name
-    return replace(item.reference, tag=reference, digest="").name
+        return replace(image, tag="", digest=reference).name
+    return replace(image, tag=reference, digest="").name
 
 
 def bring_image(
@@ -97,14 +97,21 @@ def bring_image(
     new_bytes = sum(blob.size for blob in wanted)
     with keeping_what_came(commit):
         fetching.fetch(wanted, client, repository, commit, lambda count: progress(count, new_bytes), known=reader.read)
-        brought = as_brought(item, graph)
-        brought += tuple(
-            attach_sbom(path, graph.root, commit, lambda digest: attachment_name(item, digest)) for path in item.sboms
-        )
-        return _held(item, commit, brought), new_bytes
+        return with_sboms(item, item.reference, graph, commit), new_bytes
 
 
-def _held(item: ImageItem, commit: BlobCommit, brought: tuple[Brought, ...]) -> tuple[Brought, ...]:
+def with_sboms(
+    item: ImageItem | LayoutItem, image: Reference, graph: ImageGraph, commit: BlobCommit
+) -> tuple[Brought, ...]:
+    """The image, what belongs to it and its local SBOMs, held to what is expected. Raises ProvenanceError."""
+    brought = as_brought(image, graph)
+    brought += tuple(
+        attach_sbom(path, graph.root, commit, lambda digest: attachment_name(image, digest)) for path in item.sboms
+    )
+    return _held(item, commit, brought)
+
+
+def _held(item: ImageItem | LayoutItem, commit: BlobCommit, brought: tuple[Brought, ...]) -> tuple[Brought, ...]:
     """Hold the image to its expectation, which then travels with it. Raises ProvenanceError."""
     if item.expect is None:
         return brought

@@ -63,12 +63,15 @@ class ImageItem(Item):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutItem(Item):
-    """An image in an OCI layout folder, by its `tag` there (empty: the only one)."""
+    """An image in an OCI layout folder, by its `tag` there (empty: the only one), with what belongs to it there."""
 
     path: Path
     tag: str = ""
     name: str = ""
     platforms: tuple[str, ...] = ()
+    attachments: bool = True
+    sboms: tuple[Path, ...] = ()
+    expect: Expectation | None = None
 
     @property
     def label(self) -> str:

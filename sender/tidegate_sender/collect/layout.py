@@ -1,4 +1,7 @@
-"""Bring an image from an OCI layout folder into the depot: checked and copied, never linked: others may change it."""
+"""Bring an image, and what belongs to it, from an OCI layout folder into the depot.
+
+Checked and copied, never linked: others may change it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +20,12 @@ from tidegate.depot.store import INDEX_MAX_BYTES, Depot
 from tidegate.errors import BlobMissingError, CollectError, UsageError
 from tidegate.oci import REF_NAME
 from tidegate.registry.reference import parse_reference, slug
+from tidegate_sender.collect.images import ImageGraph, with_sboms
 from tidegate_sender.collect.items import LayoutItem
+from tidegate_sender.collect.kinds import Brought
+from tidegate_sender.collect.layout_attachments import attachments_of, belongs_to_another
 from tidegate_sender.collect.platforms import choose_root
-from tidegate_sender.collect.registry import GraphResult, keeping_what_came
+from tidegate_sender.collect.registry import keeping_what_came
 from tidegate_sender.collect.tree import source_error
 
 
@@ -35,7 +41,7 @@ def resolve_layout(item: LayoutItem) -> tuple[str, Descriptor, Depot]:
 
 def read_entry(item: LayoutItem, source: Depot) -> tuple[str, Descriptor, Manifest]:
     """The artifact's name, and its root before platforms are chosen: what is locked, else what the index says now."""
-    entry = _entry(item)
+    entry = _entry(item, source)
     name = _name(item, entry.annotations.get(REF_NAME, ""))
     if item.locked and item.locked != entry.digest:
         # The name moved; what it stood for may still lie in the layout.
@@ -47,13 +53,30 @@ def read_entry(item: LayoutItem, source: Depot) -> tuple[str, Descriptor, Manife
     return name, root, parse_manifest(data, root.media_type, what=item.label)
 
 
+def look_at_layout(item: LayoutItem) -> tuple[str, ImageGraph, Depot]:
+    """The artifact's name, its graph with what belongs to it, and the folder. Raises as `resolve_layout` does."""
+    name, root, source = resolve_layout(item)
+    manifests: list[str] = []
+
+    def visit(descriptor: Descriptor, _manifest: Manifest, _data: bytes) -> None:
+        manifests.append(descriptor.digest)
+
+    blobs = walk(source, root, visit=visit)
+    if not item.attachments:
+        return name, ImageGraph(root, blobs, ()), source
+    attached = attachments_of(_entries(item), source, _entry(item, source).digest, manifests)
+    return name, ImageGraph(root, blobs, attached), source
+
+
 def collect_layout(
     item: LayoutItem, commit: BlobCommit, *, progress: Callable[[int, int], object]
-) -> tuple[str, GraphResult]:
-    """Copy the image into `commit`; gives its name too. Raises BlobMissingError and BlobDamagedError of the layout."""
-    name, root, source = resolve_layout(item)
-    blobs = walk(source, root)
-    wanted = [blob for blob in blobs if not commit.has(blob.digest, blob.size)]
+) -> tuple[tuple[Brought, ...], int]:
+    """Copy the image and what belongs to it into `commit`; also how many bytes were new.
+
+    Raises BlobMissingError and BlobDamagedError of the layout, ProvenanceError.
+    """
+    name, graph, source = look_at_layout(item)
+    wanted = [blob for blob in graph.all_blobs if not commit.has(blob.digest, blob.size)]
     new_bytes = sum(blob.size for blob in wanted)
     with keeping_what_came(commit):
         for blob in wanted:
@@ -61,14 +84,20 @@ def collect_layout(
                 raise BlobMissingError(f"{item.label}: blob {blob.digest} of {blob.size} bytes is not there whole")
             commit.adopt(source.blob_path(blob.digest), blob.digest, share=False)
             progress(blob.size, new_bytes)
-    return name, GraphResult(root, blobs, new_bytes)
+        return with_sboms(item, parse_reference(name), graph, commit), new_bytes
 
 
-def _entry(item: LayoutItem) -> Descriptor:
+def _entries(item: LayoutItem) -> tuple[Descriptor, ...]:
     if not (item.path / "oci-layout").is_file():
         raise CollectError(f"{item.path} is no OCI layout: it has no file oci-layout")
-    entries = parse_index_entries(_read_index(item.path / "index.json"), what=item.label, max_bytes=INDEX_MAX_BYTES)
+    return parse_index_entries(_read_index(item.path / "index.json"), what=item.label, max_bytes=INDEX_MAX_BYTES)
+
+
+def _entry(item: LayoutItem, source: Depot) -> Descriptor:
+    entries = _entries(item)
     found = [entry for entry in entries if not item.tag or entry.annotations.get(REF_NAME) == item.tag]
+    if len(found) > 1 and not item.tag:
+        found = [entry for entry in found if not belongs_to_another(entry, source)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(sorted(entry.annotations.get(REF_NAME, "(no name)") for entry in entries)[:20])

@@ -12,7 +12,7 @@ from tidegate.provenance.expectation import PREDICATES, Expectation, ExpectedKey
 from tidegate.provenance.keys import PublicKey, read_key
 from tidegate.registry.reference import Reference, parse_reference, slug
 from tidegate_sender.collect.files import collect_files, title_of
-from tidegate_sender.collect.items import ImageItem
+from tidegate_sender.collect.items import ImageItem, LayoutItem
 from tidegate_sender.collect.kinds import Brought, Sink, SourceItem, Surroundings
 from tidegate_sender.collect.tags import check_patterns
 
@@ -29,13 +29,33 @@ def make_image(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> 
     return ImageItem(
         reference=reference,
         platforms=tuple(fields.get("platforms", ())),
-        attachments=fields.get("attachments", True),
         tags=tags,
         newest=fields.get("newest", 0),
-        sboms=tuple(folder / path for path in _texts(fields.get("sbom", ()))),
-        expect=make_expectation(fields["expect"], folder) if "expect" in fields else None,
+        **_belonging(fields, folder),
         **common,
     )
+
+
+def make_layout(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> LayoutItem:
+    """The item of an entry under `layouts`. Raises UsageError."""
+    name = fields.get("name", "")
+    return LayoutItem(
+        path=folder / fields["path"],
+        tag=fields.get("tag", ""),
+        name=parse_reference(name).name if name else "",
+        platforms=tuple(fields.get("platforms", ())),
+        **_belonging(fields, folder),
+        **common,
+    )
+
+
+def _belonging(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What is said of what belongs to an image, wherever it is."""
+    return {
+        "attachments": fields.get("attachments", True),
+        "sboms": tuple(folder / path for path in _texts(fields.get("sbom", ()))),
+        "expect": make_expectation(fields["expect"], folder) if "expect" in fields else None,
+    }
 
 
 def _reference(text: str, *, with_patterns: bool) -> Reference:

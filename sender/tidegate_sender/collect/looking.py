@@ -30,7 +30,7 @@ class Looking:
         reader = RegistryReader(self.client(item.reference.registry), item.reference.repository)
         graph = look_at_image(item, reader.client, reader)
         self.small.update(reader.read)  # so that the sink can be walked as if it were there
-        return as_brought(item, graph)
+        return as_brought(item.reference, graph)
 
     def progress(self, count: int, total: int) -> None:
         return

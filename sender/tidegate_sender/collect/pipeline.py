@@ -32,7 +32,7 @@ from tidegate_sender.collect.items import (
 )
 from tidegate_sender.collect.kinds import Brought, SourceItem, lock_digest
 from tidegate_sender.collect.layout import collect_layout
-from tidegate_sender.collect.registry import GraphResult, keeping_what_came
+from tidegate_sender.collect.registry import keeping_what_came
 from tidegate_sender.collect.tags import expand_tags
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ class _Bringer:
             brought, new_bytes = self.image(item, commit, count)
             return _all_collected(item, brought, new_bytes)
         if isinstance(item, LayoutItem):
-            return (_image(item, *collect_layout(item, commit, progress=count.add)),)
+            return _all_collected(item, *collect_layout(item, commit, progress=count.add))
         if isinstance(item, SourceItem):
             return self._source(item, commit, count)
         raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
@@ -194,10 +194,6 @@ class _Bringer:
             if host not in self._clients:
                 self._clients[host] = self._factory(host)
             return self._clients[host]
-
-
-def _image(item: Item, name: str, result: GraphResult) -> CollectedArtifact:
-    return _collected(item, Brought(name, "image", result.root, result.size_bytes), result.new_bytes)
 
 
 def _collected(item: Item, brought: Brought, new_bytes: int) -> CollectedArtifact:

@@ -12,11 +12,11 @@ from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import CollectError, NameTakenError, StateError, TidegateError
 from tidegate.registry.client import RegistryClient
-from tidegate.registry.reference import place_of
-from tidegate_sender.collect.images import as_brought, look_at_image
+from tidegate.registry.reference import Reference, parse_reference, place_of
+from tidegate_sender.collect.images import ImageGraph, as_brought, look_at_image
 from tidegate_sender.collect.items import CollectFailure, FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import SourceItem
-from tidegate_sender.collect.layout import resolve_layout
+from tidegate_sender.collect.layout import look_at_layout
 from tidegate_sender.collect.looking import HashingSink, Looking
 from tidegate_sender.collect.pipeline import ClientFactory, with_path_hint
 from tidegate_sender.collect.registry import RegistryReader
@@ -82,8 +82,8 @@ def _survey_item(item: Item, depot: Depot | None, client_factory: ClientFactory)
             found for one in expand_tags(item, client_factory) for found in _survey_image(one, depot, client_factory)
         )
     if isinstance(item, LayoutItem):
-        name, root, source = resolve_layout(item)
-        return (_surveyed(name, item, root, walk(source, root), depot),)
+        name, graph, _source = look_at_layout(item)
+        return _surveyed_image(item, parse_reference(name), graph, depot)
     if isinstance(item, SourceItem):
         return _survey_source(item, depot, client_factory)
     raise CollectError(f"{item.label}: nothing here brings {type(item).__name__}")
@@ -94,10 +94,16 @@ def _survey_image(item: Item, depot: Depot | None, client_factory: ClientFactory
     assert isinstance(item, ImageItem)
     reader = RegistryReader(client_factory(item.reference.registry), item.reference.repository)
     graph = look_at_image(item, reader.client, reader)
+    return _surveyed_image(item, item.reference, graph, depot)
+
+
+def _surveyed_image(
+    item: Item, image: Reference, graph: ImageGraph, depot: Depot | None
+) -> tuple[SurveyedArtifact, ...]:
     blobs = (graph.blobs, *(one.blobs for one in graph.attached))
     return tuple(
         _surveyed(one.name, item, one.root, found, depot, one.kind)
-        for one, found in zip(as_brought(item, graph), blobs, strict=True)
+        for one, found in zip(as_brought(image, graph), blobs, strict=True)
     )
 
 

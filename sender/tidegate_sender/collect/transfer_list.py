@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import UsageError
-from tidegate.registry.reference import files_name, parse_reference
+from tidegate.registry.reference import files_name
 from tidegate_sender.collect.files import title_of
-from tidegate_sender.collect.items import FilesItem, Item, LayoutItem
-from tidegate_sender.collect.list_images import make_image, make_key
+from tidegate_sender.collect.items import FilesItem, Item
+from tidegate_sender.collect.list_images import make_image, make_key, make_layout
 from tidegate_sender.collect.yaml_places import MAX_BYTES, Document, read_yaml
 
 if TYPE_CHECKING:
@@ -138,17 +138,6 @@ def _entry_items(kind: str, entry: Any, folder: Path, place: str) -> Iterable[It
     return (make(fields, folder, common),)
 
 
-def _layout(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> LayoutItem:
-    name = fields.get("name", "")
-    return LayoutItem(
-        path=folder / fields["path"],
-        tag=fields.get("tag", ""),
-        name=parse_reference(name).name if name else "",
-        platforms=tuple(fields.get("platforms", ())),
-        **common,
-    )
-
-
 def _files(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> FilesItem:
     path = folder / fields["path"]
     title = fields.get("name") or title_of(path)
@@ -159,7 +148,7 @@ def _files(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> File
 #: each list at the top: the field that a plain text stands for, and what makes the item (None: `list_entries`)
 _KINDS: dict[str, tuple[str, Callable[[dict[str, Any], Path, dict[str, Any]], Item] | None]] = {
     "images": ("ref", make_image),
-    "layouts": ("path", _layout),
+    "layouts": ("path", make_layout),
     "files": ("path", _files),
     "keys": ("path", make_key),
     "charts": ("source", None),
