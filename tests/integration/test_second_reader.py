@@ -6,10 +6,12 @@ import json
 import math
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,21 @@ import zstandard
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from second_reader import announcement as announcements
-from second_reader import bundle, erasure, files, ledger, media, medium_token, read, roots, slip, stream, trust, witness
+from second_reader import (
+    baseline,
+    bundle,
+    erasure,
+    files,
+    ledger,
+    media,
+    medium_token,
+    read,
+    roots,
+    slip,
+    stream,
+    trust,
+    witness,
+)
 from second_reader.ground import RefusedError
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
@@ -546,13 +562,14 @@ class Site:
     folder: Path
     pairing: Path
 
-    def tidegate(self, *arguments: str) -> None:
+    def tidegate(self, *arguments: str) -> str:
         command = [Path(sys.executable).with_name("tidegate"), *arguments]
         surroundings = {**os.environ, "TIDEGATE_ROOT": str(self.root)}
         done = subprocess.run(
             command, cwd=self.root.parent, env=surroundings, capture_output=True, check=False, text=True
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def channel(self) -> str:
@@ -839,3 +856,177 @@ def test_the_command_line_prints_names_and_refuses_another_pin(site: Site) -> No
     done = subprocess.run([*command, "11" * 32], capture_output=True, check=False, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("refused, T-40")
+
+
+# --- over a link, and back from the other side ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sent(site: Site) -> list[bytes]:
+    """The datagrams of the first bundle, as they came."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(1)
+        found, over = [], threading.Event()
+
+        def listen() -> None:
+            while True:
+                try:
+                    found.append(listener.recv(65535))
+                except TimeoutError:
+                    if over.is_set():
+                        return
+
+        listening = threading.Thread(target=listen)
+        listening.start()
+        try:
+            address = f"udp://127.0.0.1:{listener.getsockname()[1]}"
+            site.tidegate("send", "1", address, "--rate", "20mbit", "--mtu", "1500")
+        finally:
+            over.set()
+            listening.join()
+    return found
+
+
+def heard(datagrams: list[bytes], channel: str) -> tuple[stream.Link, read.Read]:
+    chains = []
+
+    def verify(link: stream.Link, frame: announcements.Frame) -> None:
+        (preamble,) = link.preambles.values()
+        chains.append(read.read_chain(preamble, channel))
+        trust.verify_announcement(chains[0].newest, *frame)
+
+    link = stream.Link(verify).take_all(datagrams)
+    _, found = only(link)
+    return link, read.check(chains[0], found.parts(), found.announcement.body["manifest_length"])
+
+
+def test_a_session_that_was_really_sent_is_read(site: Site, sent: list[bytes]) -> None:
+    link, found = heard(sent, site.channel)
+    packed = read.read_file(site.packed(1), site.channel)
+    assert (found.head, found.blobs) == (packed.head, packed.blobs)
+    tag, session = only(link)
+    body = session.announcement.body
+    assert (body["bundle_id"], body["sequence"]) == (packed.head.id.hex(), 1)
+    assert (link.ignored, link.lost(tag)) == ([], 0)
+
+
+def test_a_session_with_losses_is_mended(site: Site, sent: list[bytes]) -> None:
+    kept = [one for i, one in enumerate(sent) if i % 16 != 7]
+    link, found = heard(kept, site.channel)
+    assert found.blobs == read.read_file(site.packed(1), site.channel).blobs
+    assert link.lost(only(link)[0]) > 0
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What the high side showed after it received and loaded the first bundle."""
+
+    site: Site
+    high: Path
+    key: str
+    printed: str
+    code: str
+    baseline: Path
+
+    @property
+    def vkey(self) -> ledger.Key:
+        return ledger.read_vkey(slip.read_site_key(self.key))
+
+
+@pytest.fixture(scope="module")
+def gap(site: Site) -> Gap:
+    """Up with the first bundle, back with a slip, a proof and a baseline, up with a third bundle on a known stick."""
+    base = site.root.parent
+    high = ("--root", str(base / "high"))
+
+    def words(printed: str) -> str:
+        return next(line for line in printed.splitlines() if line.startswith("fingerprint: "))[13:]
+
+    site.tidegate("init", "high", *high, "--site", "plant-7")
+    channel = words(site.tidegate("keys", "export", str(base / "again.root")))
+    site.tidegate("trust", "add", *high, str(site.pairing), "--fingerprint", channel)
+    received = site.tidegate("receive", *high, str(base / "medium-1"))
+    shown = words(site.tidegate("keys", "export", *high, str(base / "site.key")))
+    site.tidegate("trust", "add", str(base / "site.key"), "--fingerprint", shown)
+    site.tidegate("slip", "print", *high, "--out", str(base / "slip.txt"))
+    site.tidegate("slip", "read", str(base / "slip.txt"))
+    site.tidegate("load", *high, "1")
+    site.tidegate("baseline", "write", *high, "--out", str(base / "plant-7.baseline"))
+    seen = slip.read_slip((base / "slip.txt").read_text()).size
+    site.tidegate("slip", "print", *high, "--proof-from", str(seen), "--out", str(base / "slip-2.txt"))
+    (base / "third").mkdir()
+    (base / "third" / "file").write_bytes(noise(50_000, "third"))
+    site.tidegate("pack", str(base / "third"))
+    (base / "known").mkdir()
+    site.tidegate("media", "register", str(base / "known"), "STICK-07")
+    site.tidegate("send", "3", str(base / "known"))
+    (code,) = re.findall(r"for the office: ([0-9A-Za-z-]+)", received)
+    texts = [(base / name).read_text() for name in ("site.key", "slip-2.txt")]
+    return Gap(site, base / "high", *texts, code, base / "plant-7.baseline")
+
+
+def test_a_printed_slip_and_its_proof_hold(gap: Gap) -> None:
+    lines = gap.printed.splitlines()
+    found = slip.read_slip("\n".join(lines[:8]))
+    slip.verify(found, gap.site.channel, gap.vkey.public)
+    bundle_id = bundle.read_file(gap.site.packed(1).read_bytes()).bundle_id
+    assert (found.site, found.held, found.missing) == ("plant-7", [range(1, 2)], [])
+    assert found.sum == slip.sum_of(found.held, {1: bundle_id})
+    first = slip.read_slip((gap.site.root.parent / "slip.txt").read_text())
+    assert slip.read_proof("\n".join(lines[8:]), found.size, found.root) == (first.size, first.root)
+    log = ledger.Ledger(gap.high / "ledger", gap.vkey)
+    for head in (first, found):
+        log.compare(ledger.Checkpoint(gap.vkey.name, head.size, head.root))
+    assert log.findings == []
+
+
+def test_the_code_of_a_bundle_is_the_one_that_its_content_gives(gap: Gap) -> None:
+    found = read.read_file(gap.site.packed(1), gap.site.channel)
+    receipt = slip.receipt_of(found.head.id, list(found.blobs.values()))
+    proof = slip.proof_of(gap.site.channel, 1, 1, "plant-7", receipt)
+    assert slip.read_code(gap.code) == slip.Code(gap.site.channel[:4], 1, proof)
+    assert str(slip.read_code(gap.code)) == gap.code == slip.read_slip(gap.printed.split("PROOF")[0]).code
+
+
+def test_a_written_baseline_names_the_blobs_that_were_loaded(gap: Gap) -> None:
+    data = gap.baseline.read_bytes()
+    found = baseline.read_baseline(data, "plant-7", gap.vkey.public)
+    blobs = read.read_file(gap.site.packed(1), gap.site.channel).blobs
+    assert found.sizes == {digest: len(blob) for digest, blob in blobs.items()}
+    expect("refused", "I-8", lambda: baseline.read_baseline(data, "plant-8", gap.vkey.public))
+    expect("refused", "I-3", lambda: baseline.read_baseline(data, "plant-7", SLIP_KEY))
+    expect("refused", "I-2", lambda: baseline.read_baseline(data + b"\0", "plant-7", gap.vkey.public))
+    expect("refused", "I-1", lambda: baseline.read_baseline(b"X" + data[1:], "plant-7", gap.vkey.public))
+
+
+def test_a_registered_medium_carries_a_token_that_counts(gap: Gap) -> None:
+    root = trust.read_whole(gap.site.pairing.read_bytes()).newest
+    keys = [medium_token.CarrierKey(gap.site.channel, root.ed25519(name) or b"") for name in root.roles["carrier"].keys]
+    (file,) = (gap.site.root.parent / "known" / "TIDEGATE").glob("MEDIUM.TGM")
+    body = medium_token.read_token(file.read_bytes(), keys)
+    assert (body["label"], body["counter"]) == ("STICK-07", 2)
+
+
+def test_covers_show_the_low_sides_log_and_a_head_of_the_sites_that_was_cosigned(gap: Gap) -> None:
+    root = trust.read_whole(gap.site.pairing.read_bytes()).newest
+    keys = [root.ed25519(name) or b"" for name in root.roles["ledger"].keys]
+    log = ledger.Ledger(gap.site.root / "ledger", ledger.make_key("plant/low", keys[0]))
+    remembered: dict[int, bytes] = {}
+    answers = []
+    for number in (1, 2, 3):
+        pieces = bundle.read_cover(bundle.read_file(gap.site.packed(number).read_bytes()).cover)
+        shown = witness.read_shown(pieces, "plant/low", keys)
+        assert shown.checkpoint is not None
+        assert shown.entries is not None
+        assert shown.broken == []
+        assert shown.entries.entries == log.entries[shown.entries.first : shown.checkpoint.size]
+        assert shown.heads == {size: ledger.tree_root(log.leaves[:size]) for size in shown.heads}
+        answers.append(witness.answer(remembered, shown))
+        remembered |= shown.heads
+    assert answers == ["first", "linked", "linked"]
+    head, _ = witness.read_cosignature(pieces[5], gap.vkey, "plant/low", keys)
+    first = slip.read_slip((gap.site.root.parent / "slip.txt").read_text())
+    assert (head.size, head.root) == (first.size, first.root)
+    assert pieces[5].decode().startswith(first.note(gap.site.channel) + "\n")
