@@ -1,6 +1,6 @@
 """A bundle of 1 GiB of random bytes through a wire of real single packets, beside lidi, pydiode, udpcast and plain C.
 
-    python bench/stream.py [--mib 1024] [--rounds 5] [--cases 1500/0,9000/0,1500/0.1,1500/1,1500/5]
+    python bench/stream.py [--mib 1024] [--rounds 5] [--cases 1500/0,9000/0,1500/0.1,1500/1,1500/5] [--json FILE]
 
 All contenders of a case run in turn. Both sides share this machine's cores; everything lies on tmpfs and nothing is
 synced, but for the rows that say so. Needs root for the namespaces (tests/support/wire.py). The receive buffer that
@@ -10,6 +10,7 @@ other way to it.
 
 import argparse
 import contextlib
+import json
 import shutil
 import statistics
 import subprocess
@@ -61,6 +62,16 @@ def crossings(case: Case, who: list[Contender], rounds: int) -> dict[str, list[C
     return found
 
 
+def facts(case: Case, found: dict[str, list[Crossing]]) -> Iterator[dict[str, object]]:
+    """The rows for a program: what bench/plot.py draws."""
+    for name, tries in found.items():
+        whole = [speed(case, one) for one in tries if one.is_whole]
+        yield {
+            "mtu": case.mtu, "loss_percent": case.loss_percent, "synced": case.synced, "who": name,
+            "tries": len(tries), "whole": len(whole), "mb_per_second": statistics.median(whole) if whole else None,
+        }  # fmt: skip
+
+
 def speed(case: Case, crossing: Crossing) -> float:
     return case.size / crossing.seconds / 1e6 if crossing.is_whole else 0.0
 
@@ -108,6 +119,7 @@ def main() -> None:
     parser.add_argument("--rate-1500", default="8gbit")
     parser.add_argument("--rate-9000", default="12gbit")
     parser.add_argument("--synced", action="store_true", help="one more row: both sides sync")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too, for bench/plot.py")
     given = parser.parse_args()
     if reason := why_not():
         raise SystemExit(reason)
@@ -128,10 +140,15 @@ def main() -> None:
         cases += [replace(cases[0], synced=True)] * given.synced
         rates = {1500: given.rate_1500, 9000: given.rate_9000}
         rows: list[tuple[str, ...]] = []
+        figures: list[dict[str, object]] = []
         with large_buffers():
             for case in cases:
-                who = contenders(case, ceiling, low, high, rates)
-                rows += lines(case, crossings(case, who, given.rounds))
+                found = crossings(case, contenders(case, ceiling, low, high, rates), given.rounds)
+                rows += lines(case, found)
+                figures += facts(case, found)
+        if given.json is not None:
+            text = json.dumps({"machine": machine(), "mib": given.mib, "figures": figures}, indent=1)
+            given.json.write_text(text + "\n", encoding="utf-8")
         print(f"{machine()}; rates asked: {rates[1500]} at MTU 1500, {rates[9000]} at MTU 9000\n")
         table(f"{given.mib} MiB through a one-way wire", HEADS, rows)
     finally:
