@@ -118,8 +118,9 @@ class Follower:
 
     def _as_written(self, text: str) -> str:
         if self.prefix:
+            slip = rf"^((?:CODE|SLIP 1 [A-Z0-9-]+) ){self.prefix.upper()}\b"
+            text = re.sub(slip, r"\g<1>7F3A", text, flags=re.MULTILINE)
             text = re.sub(rf"\b{self.prefix}(?=-\d{{4}}\b)", "7f3a", text)
-            text = re.sub(rf"\b{self.prefix.upper()}(?=-\d{{4}}-| 1 [0-9A-Z]{{3}}$)", "7F3A", text, flags=re.MULTILINE)
         for written, real in self.names.items():
             text = text.replace(real, written)
         return text
