@@ -12,6 +12,7 @@ from two_sides import Sides
 
 from tidegate.depot.store import Depot
 from tidegate.registry.client import RegistryClient
+from tidegate.state.jobs import find_job
 from tidegate.state.placements import list_placements
 from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.loaders.registry import RegistryLoader
@@ -163,3 +164,29 @@ def test_projects_of_harbor_are_created_where_they_are_missing(sides: Sides, tmp
         assert harbor.asked == ["HEAD team", "HEAD tools"]
     created = [entry for entry in sides.high.entries() if str(entry.get("detail", "")).startswith("created project")]
     assert [entry["detail"] for entry in created] == ["created project team"]
+
+
+def test_each_target_is_gone_on_with_behind_the_items_that_it_has(sides: Sides, tmp_path: Path) -> None:
+    with (
+        running_registry(tmp_path / "up") as up,
+        running_registry(tmp_path / "one") as behind,
+        running_registry(tmp_path / "two") as two,
+        running_harbor(behind) as harbor,
+    ):
+        fill(up, tmp_path, "a/web:1", "b/tool:2")
+        harbor.projects["a"] = True
+        settings(sides, f'[targets.harbor]\nto = "{harbor.host}"\n[targets.two]\nto = "{two}"\n')
+        listed = ", ".join(f'{{ref: "{up}/{name}", load: [harbor, two]}}' for name in ("a/web:1", "b/tool:2"))
+        bundle = carry(sides, f"images: [{listed}]\n")
+        sides.high.fails(3, "load", bundle, "--asked")  # Harbor has no project b, and is not to create any
+        with sides.high.workspace() as workspace, workspace.state.reading() as tx:
+            (row,) = sides.high.rows()
+            job = find_job(tx, "load", f"{row.bundle_id} {harbor.host}")
+        assert job is not None
+        assert [item["name"] for item in job.cursor["done"]] == [f"{up}/a/web:1"]
+        harbor.projects["b"] = False
+        done = sides.high.good("load", bundle, "--asked", "--json").objects[-1]
+        assert {found["target"]: found["items"] for found in done["targets"]} == {harbor.host: 2, two: 2}  # type: ignore[attr-defined]
+        with sides.high.workspace() as workspace, workspace.state.reading() as tx:
+            assert find_job(tx, "load", f"{row.bundle_id} {harbor.host}") is None
+        assert RegistryClient(behind).manifest_digest("b/tool", "2")
