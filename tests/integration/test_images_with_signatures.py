@@ -210,6 +210,23 @@ def test_an_image_without_the_signature_that_is_expected_is_not_packed(
     assert [(entry["event"], entry["outcome"]) for entry in sides.low.entries()][-1] == ("collect", "failed")
 
 
+def test_a_signature_that_was_copied_from_another_image_is_refused(sides: Sides, source: str, release: Cosign) -> None:
+    tagged, bundled = digests(source)
+    run("crane", "copy", f"{source}/team/app:bundled", f"{source}/team/forged:1")
+    signature = f"{source}/team/app:sha256-{tagged[7:]}.sig"
+    run("crane", "copy", signature, f"{source}/team/forged:sha256-{bundled[7:]}.sig")
+    path = write_list(sides, f"images:\n  - ref: {source}/team/forged:1\n    expect: {{signed-by: {release.public}}}\n")
+    said = sides.low.fails(47, "pack", path)
+    assert tagged in said.err  # what it does sign
+
+
+def test_a_signature_with_a_wrong_identity_is_refused(sides: Sides, source: str, release: Cosign) -> None:
+    expect = f"{{signed-by: {release.public}, identity: registry.example/team/app}}"
+    path = write_list(sides, f"images:\n  - ref: {source}/team/app:tagged\n    expect: {expect}\n")
+    said = sides.low.fails(47, "pack", path)
+    assert f"{source}/team/app" in said.err.partition("team/app:tagged: ")[2]
+
+
 def test_a_site_believes_its_own_keys_and_no_carried_one(
     sides: Sides, source: str, release: Cosign, stranger: Cosign
 ) -> None:
