@@ -91,6 +91,14 @@ def test_signed_bytes_are_those_of_dsse(case: dict[str, Any]) -> None:
     assert trust.pae(case["type"], bytes.fromhex(case["payload_hex"])).hex() == case["pae_hex"]
 
 
+@pytest.mark.parametrize("case", cases("trust/words.json"))
+def test_fingerprints_are_the_words_of_the_vectors(case: dict[str, Any]) -> None:
+    digest = bytes.fromhex(case["id"])
+    assert trust.words(digest) == case["words"]
+    assert trust.same_words(case["words"].upper().replace(" ", ", ", 6).replace(" ", "-\n"), digest)
+    assert not trust.same_words(case["words"].rpartition(" ")[0], digest)
+
+
 @pytest.mark.parametrize("case", cases("trust/chains.json"))
 def test_whole_chains_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
     chain = expect(case["result"], rule_in(case["name"]), lambda: trust.read_whole(case["chain"].encode()))
@@ -926,6 +934,7 @@ class Gap:
     site: Site
     high: Path
     key: str
+    words: tuple[str, str]
     printed: str
     code: str
     baseline: Path
@@ -964,7 +973,13 @@ def gap(site: Site) -> Gap:
     site.tidegate("send", "3", str(base / "known"))
     (code,) = re.findall(r"for the office: ([0-9A-Za-z-]+)", received)
     texts = [(base / name).read_text() for name in ("site.key", "slip-2.txt")]
-    return Gap(site, base / "high", *texts, code, base / "plant-7.baseline")
+    return Gap(site, base / "high", texts[0], (channel, shown), texts[1], code, base / "plant-7.baseline")
+
+
+def test_the_words_that_people_compare_are_those_of_the_documents(gap: Gap) -> None:
+    """trust.md, Fingerprint; slip.md, S-8."""
+    key = hashlib.sha256(slip.read_site_key(gap.key).encode()).digest()
+    assert gap.words == (trust.words(bytes.fromhex(gap.site.channel)), trust.words(key))
 
 
 def test_a_printed_slip_and_its_proof_hold(gap: Gap) -> None:

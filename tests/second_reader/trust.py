@@ -1,10 +1,12 @@
 """Envelopes, chains of roots and whose signatures count (trust.md)."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import mnemonic
 import nacl.exceptions
 import nacl.pwhash.argon2id
 import nacl.secret
@@ -27,6 +29,16 @@ def pae(kind: str, payload: bytes) -> bytes:
 
 def key_id(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()
+
+
+def words(fingerprint: bytes) -> str:
+    """Section Fingerprint: twelve words of the first 16 bytes."""
+    return str(mnemonic.Mnemonic("english").to_mnemonic(fingerprint[:16]))
+
+
+def same_words(typed: str, fingerprint: bytes) -> bool:
+    """T-41: any case; spaces, commas, hyphens, line ends between; all twelve."""
+    return re.sub(r"[ ,\r\n-]+", " ", typed).strip(" ").lower() == words(fingerprint)
 
 
 def holds(public: bytes, signature: bytes, message: bytes) -> bool:
