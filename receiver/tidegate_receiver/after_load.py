@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.config_tables import AfterLoadSettings
-from tidegate.errors import HostError, TidegateError, UsageError
+from tidegate.errors import HostError, TidegateError, UsageError, reason_of
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.workspace import Workspace
 from tidegate_receiver.naming.formats import ReportFormat, known_format, make_report, write_report
@@ -111,7 +111,7 @@ def _told(workspace: Workspace, done: "LoadReport", what: str, tell: Any) -> Ite
                 bundle=done.bundle_id or None,
                 bundle_name=done.bundle_name,
                 channel_name=done.channel_name,
-                reason=type(error).__name__ if error else None,
+                reason=reason_of(error) if error else None,
                 detail=error.message if error else None,
             )
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from tidegate.depot.store import Depot
 from tidegate.direct import DirectCollection, find_collector
-from tidegate.errors import LedgerError, NameTakenError, TidegateError, UsageError
+from tidegate.errors import LedgerError, NameTakenError, TidegateError, UsageError, reason_of
 from tidegate.files import locked
 from tidegate.ledger.entries import Entry, Event, Outcome, Provenance, Target, entry
 from tidegate.provenance.attachments import ATTACHMENT
@@ -45,9 +45,7 @@ def load_directly(
     NameTakenError, and what a single target raises. What failed is in the ledger.
     """
     if not to and not asked:
-        raise UsageError(
-            "--direct needs a target", hint="name it with --to, or let the list ask for it with --asked"
-        )
+        raise UsageError("--direct needs a target", hint="name it with --to, or let the list ask for it with --asked")
     workspace.begin()
     try:
         with _alone(workspace):
@@ -101,7 +99,7 @@ def _collect(workspace: Workspace, what: Sequence[str], depot: Depot, progress: 
     try:
         found = find_collector()(workspace, what, depot, progress)
     except TidegateError as error:
-        reason, detail = type(error).__name__, error.message
+        reason, detail = reason_of(error), error.message
         _record(workspace, Event.COLLECT, "collect", Outcome.FAILED, reason=reason, detail=detail)
         raise
     failures = "; ".join(f"{label}: {error.message}" for label, error in found.failures)
@@ -188,7 +186,7 @@ def _entry(event: Event, step: str, outcome: Outcome, workspace: Workspace, foun
 
 
 def _failed(workspace: Workspace, place: str, error: TidegateError, **facts: Any) -> None:
-    reason = type(error).__name__
+    reason = reason_of(error)
     step = f"load {place}"
     _record(workspace, Event.LOAD_FAILED, step, Outcome.FAILED, reason=reason, detail=error.message, **facts)
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from tidegate.carrier.found import FoundVolume, MediumContents
 from tidegate.carrier.volume import RUNS_MAX
-from tidegate.errors import LimitError, MediaError, NothingOnMediumError, RefusedError, TidegateError, TrustError
+from tidegate.errors import (
+    LimitError,
+    MediaError,
+    NothingOnMediumError,
+    RefusedError,
+    TidegateError,
+    TrustError,
+    reason_of,
+)
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.media.register import alarm_entry
 from tidegate.media.sighting import Sighting
@@ -22,7 +30,7 @@ from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
 from tidegate_receiver.copies import Copy
 from tidegate_receiver.looks import Look, look_into
 from tidegate_receiver.media_register import remember_sighting, sight_medium, token_remark
-from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of, reason_of
+from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of
 from tidegate_receiver.roots import advance_root
 from tidegate_receiver.trusted_time import check_clock, read_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidegate.errors import CarrierFormatError, MediaError, RefusedError, StateError, TidegateError
+from tidegate.errors import CarrierFormatError, MediaError, StateError, TidegateError, reason_of
 from tidegate.ledger.entries import Event, Outcome
 
 
@@ -145,11 +145,3 @@ def event_of(error: TidegateError) -> tuple[Event, Outcome]:
     if kind is OutcomeKind.REFUSED:
         return _EVENTS.get(reason_of(error), Event.REFUSE), Outcome.REFUSED
     return Event.RECEIVE, Outcome.PARTIAL if kind is OutcomeKind.INCOMPLETE else Outcome.FAILED
-
-
-def reason_of(error: TidegateError) -> str:
-    """The machine word of an error, as in the ledger's `reason`."""
-    if isinstance(error, RefusedError):
-        return error.reason
-    name = type(error).__name__.removesuffix("Error")
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
-from tidegate.errors import DepotError, HostError, LoadError, RefusedError, TidegateError
+from tidegate.errors import DepotError, HostError, LoadError, RefusedError, TidegateError, reason_of
 from tidegate.files import locked
 from tidegate.ledger.entries import Event, Outcome, Target, entry
 from tidegate.registry.client import RegistryClient
@@ -145,7 +145,7 @@ def _record(workspace: Workspace, item: Placement, outcome: Outcome, error: Tide
                 channel=item.channel_id,
                 names=(item.name,),
                 targets=(Target(item.name, item.place, item.digest),),
-                reason=type(error).__name__ if error else None,
+                reason=reason_of(error) if error else None,
                 detail=error.message if error else "upstream no longer carries it",
             )
         )

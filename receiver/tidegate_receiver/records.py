@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.bundle.manifest import Manifest, VoidNumber
 from tidegate.carrier.announcement import Announcement
 from tidegate.clock import parse_time
-from tidegate.errors import TidegateError
+from tidegate.errors import TidegateError, reason_of
 from tidegate.ledger.entries import Entry, Event, KeyHolder, Medium, Outcome, PreviousBundle, Target, entry
 from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, get_bundle, list_bundles, put_bundle
@@ -17,7 +17,7 @@ from tidegate.state.jobs import JobState, begin_job, end_job, find_job
 from tidegate.state.names import begin_epoch, list_names
 from tidegate_receiver.filling import FillReport
 from tidegate_receiver.numbering import HELD, read_void, void_detail
-from tidegate_receiver.outcomes import event_of, reason_of
+from tidegate_receiver.outcomes import event_of
 from tidegate_receiver.trusted_time import note_time, read_time
 from tidegate_receiver.verification import History, Judgement, VerifiedAnnouncement, VerifiedManifest
 

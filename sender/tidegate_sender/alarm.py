@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tidegate import clock
 from tidegate.config_tables import AlarmSettings
-from tidegate.errors import HostError, TidegateError
+from tidegate.errors import HostError, TidegateError, reason_of
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.registry.access import is_loopback
 from tidegate.state.meta import get_meta, set_meta
@@ -77,7 +77,7 @@ def _tell(workspace: Workspace, subject: str, text: str) -> tuple[str, ...]:
                     subject=workspace.origin,
                     step=f"alarm {name}",
                     outcome=Outcome.FAILED if error else Outcome.DONE,
-                    reason=type(error).__name__ if error else None,
+                    reason=reason_of(error) if error else None,
                     detail=error.message if error else subject,
                 )
             )

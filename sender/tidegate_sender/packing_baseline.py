@@ -14,7 +14,7 @@ import numpy as np
 from tidegate.baseline import FILE_MAX_BYTES, Baseline, read_signed
 from tidegate.bundle.tables import REQUIRED
 from tidegate.clock import parse_time
-from tidegate.errors import SlipOldError, SlipSiteError, TidegateError
+from tidegate.errors import SlipOldError, SlipSiteError, TidegateError, reason_of
 from tidegate.files import host_error, write_durably
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.slip.site_key import site_of
@@ -52,7 +52,7 @@ def take_baseline(workspace: "Workspace", source: Path, *, dry_run: bool = False
         try:
             taken = _take(workspace, source, dry_run=False)
         except TidegateError as error:
-            _record(workspace, source.name, Outcome.REFUSED, reason=type(error).__name__, detail=error.message)
+            _record(workspace, source.name, Outcome.REFUSED, reason=reason_of(error), detail=error.message)
             raise
         if taken.is_new:
             facts = {"counts": {"blobs": taken.count}, "size": taken.size}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate import canonical
 from tidegate.bundle.manifest import VOID_MAX, VoidNumber
 from tidegate.clock import now, parse_time
-from tidegate.errors import BusyError, StateError, TidegateError
+from tidegate.errors import BusyError, StateError, TidegateError, reason_of
 from tidegate.ledger.entries import Event, KeyHolder, Outcome, PreviousBundle, entry
 from tidegate.lookup import bundle_path
 from tidegate.names import bundle_name
@@ -152,7 +152,7 @@ def record_failure(workspace: "Workspace", place: Place, error: TidegateError) -
                 subject=place.name,
                 step="pack",
                 outcome=Outcome.FAILED,
-                reason=type(error).__name__,
+                reason=reason_of(error),
                 detail=error.message,
                 bundle_name=place.name,
                 channel=place.channel_id,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tidegate.errors import TidegateError
+from tidegate.errors import TidegateError, reason_of
 from tidegate.ledger.entries import Event, Outcome, Provenance, entry
 from tidegate.workspace import Workspace
 from tidegate_sender.collect.items import CollectReport, Item
@@ -37,7 +37,7 @@ def fulfil(workspace: Workspace, items: Sequence[Item], options: PackOptions, pr
     try:
         collected = collect(items, workspace.depot, progress=progress, client_factory=workspace.registries.client)
     except TidegateError as error:
-        _record(workspace, Outcome.FAILED, reason=type(error).__name__, detail=error.message)
+        _record(workspace, Outcome.FAILED, reason=reason_of(error), detail=error.message)
         raise
     seconds = time.monotonic() - started
     _record_collected(workspace, collected)

@@ -96,6 +96,8 @@ def test_of_a_list_with_one_item_that_cannot_be_had_the_others_go(paired: tuple[
     required = items.replace("./gone", "./gone\n    required: true")
     (low.folder / "list.yaml").write_text(f"tidegate: 1\nfiles:\n{required}")
     low("pack", "list.yaml", "--anyway", code=10)
+    listed = [item["entry"] for item in low("ledger", "list", "--event", "collect", "--json").objects]
+    assert (listed[-1]["outcome"], listed[-1]["reason"]) == ("failed", "collect")
     low("pack", "./gone", code=10)
     low("plan", "./gone", code=10)
 

@@ -145,3 +145,11 @@ class ProvenanceError(RefusedError):
         super().__init__(message, hint=hint)
         #: (name, verdict) of every image that was looked at
         self.verdicts = verdicts
+
+
+def reason_of(error: TidegateError) -> str:
+    """The machine word of an error, as in the ledger's `reason`."""
+    if isinstance(error, RefusedError):
+        return error.reason
+    name = type(error).__name__.removesuffix("Error")
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")

@@ -12,12 +12,11 @@ from typing import Generic, TypeVar
 
 from tidegate.carrier.announcement import announcement_tag, read_announcement_frame
 from tidegate.carrier.stream.session import PreambleAssembler
-from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError
+from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError, reason_of
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.listener.counting import LinkCounts
-from tidegate_receiver.outcomes import reason_of
 from tidegate_receiver.roots import advance_root
 from tidegate_receiver.trusted_time import read_time
 from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
