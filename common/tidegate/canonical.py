@@ -11,6 +11,8 @@ from tidegate.errors import FormatError
 
 T = TypeVar("T")
 INTEGER_MAX = 2**53 - 1
+#: objects and arrays within each other: the same on every host, where the stack of an interpreter is not
+DEPTH_MAX = 64
 
 
 def to_builtins(value: Any) -> Any:
@@ -51,16 +53,20 @@ def loads(data: bytes | memoryview, type_: type[T], *, what: str, max_bytes: int
             plain = msgspec.json.decode(data)
             if rfc8785.dumps(plain) != bytes(data):
                 raise FormatError(f"{what}: is not canonical JSON (RFC 8785)")
-            _refuse_null_and_float(plain, what)
+            _check_values(plain, what)
             return msgspec.convert(plain, type_, strict=True)
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, rfc8785.CanonicalizationError, UnicodeError, RecursionError, ValueError) as error:
         raise FormatError(f"{what}: {error}") from None
 
 
-def _refuse_null_and_float(value: Any, what: str) -> None:
-    """Our own documents hold neither, in fields known or unknown (docs/format/README.md)."""
+def _check_values(value: Any, what: str, depth: int = 0) -> None:
+    """No null, no float and no nesting without end, in fields known or unknown (docs/format/README.md)."""
     if value is None or isinstance(value, float):
         raise FormatError(f"{what}: holds {value!r}; a number is an integer, and a field that does not apply is absent")
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _refuse_null_and_float(item, what)
+    if not isinstance(value, dict | list):
+        return
+    if depth == DEPTH_MAX:
+        raise FormatError(f"{what}: nests more than {DEPTH_MAX} deep")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_values(item, what, depth + 1)

@@ -54,6 +54,31 @@ def test_loads_refuses(data: bytes) -> None:
         canonical.loads(data, Point, what="test", max_bytes=200_000)
 
 
+def nested(depth: int, opening: bytes, closing: bytes) -> bytes:
+    """An object whose unknown field makes the whole nest `depth` deep."""
+    return b'{"later":' + opening * (depth - 2) + b"[]" + closing * (depth - 2) + b',"x":1}'
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_nests_too_deep_is_refused_by_our_own_error_at_every_depth(opening: bytes, closing: bytes) -> None:
+    deepest = nested(canonical.DEPTH_MAX, opening, closing)
+    assert canonical.loads(deepest, Point, what="test", max_bytes=1 << 20) == Point(1)
+    for depth in (canonical.DEPTH_MAX + 1, 200, 330, 500, 900, 980, 990, 995, 1000, 1100, 5000, 100_000):
+        with pytest.raises(FormatError):
+            canonical.loads(nested(depth, opening, closing), Point, what="test", max_bytes=1 << 20)
+    with pytest.raises(FormatError, match="nests more than 64 deep"):
+        canonical.loads(nested(65, opening, closing), Point, what="test", max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("depth", [500, 990, 1000, 100_000])
+def test_foreign_json_that_nests_deep_ends_in_a_value_or_our_own_error(depth: int) -> None:
+    try:
+        point = canonical.loads(nested(depth, b"[", b"]"), Point, what="test", max_bytes=1 << 20, exact=False)
+    except FormatError:
+        return
+    assert point == Point(1)
+
+
 def test_loads_checks_the_limit_before_it_parses() -> None:
     with pytest.raises(FormatError, match="the limit is 3"):
         canonical.loads(b"{}{}", dict, what="test", max_bytes=3)

@@ -66,6 +66,11 @@ def _holds_null(value: object) -> bool:
     return value is None or any(_holds_null(item) for item in inner)
 
 
+def _nesting(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_nesting, inner), default=0)
+
+
 def parse(data: bytes, rule: str, what: str) -> Any:
     """Canonical JSON and no other form (README.md)."""
     try:
@@ -74,10 +79,12 @@ def parse(data: bytes, rule: str, what: str) -> Any:
         )
         same = canonical(value) == data
         null = _holds_null(value)
+        nesting = _nesting(value)
     except (ValueError, RecursionError) as error:
         raise RefusedError(rule, f"{what} is no JSON of integers: {error}") from None
     need(same, rule, f"{what} is not canonical")
     need(not null, rule, f"{what} holds null")
+    need(nesting <= 64, rule, f"{what} nests more than 64 deep")
     return value
 
 

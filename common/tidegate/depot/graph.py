@@ -183,9 +183,9 @@ def reduce_index(data: bytes, index: Manifest, platforms: tuple[Platform, ...]) 
     import msgspec
 
     keep = {item.digest for item in carried(index, platforms)}
-    plain: dict[str, Any] = msgspec.json.decode(data)
-    plain["manifests"] = [item for item in plain["manifests"] if item["digest"] in keep]
     try:
+        plain: dict[str, Any] = msgspec.json.decode(data)
+        plain["manifests"] = [item for item in plain["manifests"] if item["digest"] in keep]
         return dumps(plain)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GraphError(f"index cannot be reduced: {error}") from None

@@ -154,7 +154,7 @@ class RegistryClient:
                 break
             try:
                 tags += msgspec.json.decode(data, type=_TagList).tags or []
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise RegistryError(f"{self.host}: {repository}: tags: {error}") from None
             url = self._next_page(url, response.headers.get("Link", ""))
         return tuple(tags)
