@@ -84,3 +84,19 @@ def _listen(link: Wire, sides: Sides, address: str, *extra: str) -> "subprocess.
         assert time.monotonic() < until
         time.sleep(0.05)
     return started
+
+
+def test_a_burst_that_takes_the_first_hundred_datagrams_of_a_session_is_borne(packed: Sides, tmp_path: Path) -> None:
+    sides = packed.copy(tmp_path / "copy")
+    with wire(burst=100, every=1_000_000) as link:
+        receiver = _listen(link, sides, link.address())
+        rate = ("--rate", "200mbit")
+        subprocess.run(
+            link.low(*tidegate_command(), "--root", str(sides.low.root), "send", "1", link.address(), *rate),
+            check=True,
+            capture_output=True,
+        )
+        out, err = receiver.communicate(timeout=60)
+        assert receiver.returncode == 0, out + err
+        assert link.counts().lost == 100
+    assert sides.high.states() == ["quarantined"]
