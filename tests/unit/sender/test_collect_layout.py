@@ -8,7 +8,7 @@ import pytest
 from images import INDEX, Blob, Layout
 
 from tidegate.depot.store import Depot
-from tidegate.errors import BlobMissingError
+from tidegate.errors import BlobMissingError, GraphError
 from tidegate_sender.collect.items import LayoutItem
 from tidegate_sender.collect.pipeline import collect
 from tidegate_sender.collect.survey import survey
@@ -109,3 +109,24 @@ def test_other_images_of_a_layout_that_are_not_whole_are_nobodys_concern(layout:
     other = image(layout, "other")
     (layout.folder / "blobs" / "sha256" / other.digest[7:]).unlink()
     assert come(layout, depot, tag="v1") == [(root.digest, ":1")]
+
+
+def test_tags_that_lead_in_a_cycle_end(layout: Layout, depot: Depot) -> None:
+    root = image(layout)
+    other = layout.tag(artifact(layout, "signature"), f"sha256-{root.digest[7:]}.sig")
+    layout.tag(root, f"sha256-{other.digest[7:]}.sig")
+    layout.tag(other, f"sha256-{other.digest[7:]}.att")
+    assert [digest for digest, _name in come(layout, depot, tag="v1")] == [
+        root.digest,
+        other.digest,
+        root.digest,
+        other.digest,
+    ]
+
+
+def test_a_chain_of_attachments_without_end_is_refused(layout: Layout, depot: Depot) -> None:
+    last = image(layout)
+    for number in range(9):
+        last = entry(layout, artifact(layout, str(number), subject=last.descriptor))
+    (failure,) = collect([LayoutItem(path=layout.folder, tag="v1")], depot).failures
+    assert isinstance(failure.error, GraphError)
