@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from second_reader import (
     bundle,
     erasure,
     files,
+    ground,
     ledger,
     media,
     medium_token,
@@ -516,8 +518,8 @@ def test_what_rides_in_the_cover_is_judged_as_the_vectors_say(name: str, case: d
             return {"size": head.size, "root": head.root.hex()}
         if case["kind"] == "cosignature":
             site = ledger.make_key(said["site"]["name"], bytes.fromhex(said["site"]["public"]))
-            head, time = witness.read_cosignature(data, site, origin, low)
-            return {"size": head.size, "root": head.root.hex(), "time": time}
+            head, moment = witness.read_cosignature(data, site, origin, low)
+            return {"size": head.size, "root": head.root.hex(), "time": moment}
         root = bytes.fromhex(case["root"])
         if case["kind"] == "proofs":
             heads = witness.read_proofs(data, case["size"], root)
@@ -1045,3 +1047,72 @@ def test_covers_show_the_low_sides_log_and_a_head_of_the_sites_that_was_cosigned
     first = slip.read_slip((gap.site.root.parent / "slip.txt").read_text())
     assert (head.size, head.root) == (first.size, first.root)
     assert pieces[5].decode().startswith(first.note(gap.site.channel) + "\n")
+
+
+def written(file: bundle.File, cover: bytes, carrier: Path) -> list[bytes]:
+    """A session of a bundle, with a cover of our own, as stream.md says and signed by the carrier's key."""
+    manifest = json.loads(file.head[: file.manifest_length])
+    parts = [cover, file.head, file.chunks]
+    fields = ("length", "source_count", "repair_count", "symbol_size", "interleave")
+    codes = [erasure.Geometry(len(part), 200, 1, 1440, 1) for part in parts]
+    body = {name: manifest[name] for name in ("channel", "epoch", "sequence")} | {
+        "bundle_id": file.bundle_id.hex(),
+        "carrier": "stream",
+        "critical": [],
+        "format": 1,
+        "manifest_length": file.manifest_length,
+        "parts": [{name: getattr(code, name) for name in fields} for code in codes],
+        "set": os.urandom(8).hex(),
+        "spans": [[part, 0, codes[part].group_count] for part in (0, 1, 2, 1, 0)],
+        "volume": 1,
+    }
+    payload = ground.canonical(body)
+    key = trust.read_key_file(carrier.read_bytes(), None)
+    head = struct.pack("<4sHH", b"TGA1", len(payload), 0) + bytes.fromhex(trust.key_id(bytes(key.verify_key)))
+    announced = head + key.sign(trust.pae(trust.ANNOUNCEMENT, payload)).signature + payload
+    tag, preamble = ground.blake(announced)[:8], ground.blake(file.preamble)[:8]
+    pieces = [file.preamble[at : at + 1400] for at in range(0, len(file.preamble), 1400)]
+    datagrams = [
+        stream.Datagram(stream.TRUST, 0, 0, preamble, i, i, len(pieces), piece) for i, piece in enumerate(pieces)
+    ]
+    found = [stream.Datagram(stream.ANNOUNCED, 0, 0, tag, 0, 0, 0, announced)]
+    for number in (0, 1, 2, 1, 0):
+        code, data = codes[number], parts[number]
+        for block in range(code.block_count):
+            for symbol in range(code.sources_of(block)):
+                at = (code.first_symbol(block) + symbol) * 1440
+                found.append(stream.Datagram(stream.DATA, number, symbol, tag, block, 0, 0, data[at : at + 1440]))
+    found += [found[0], *[stream.Datagram(stream.END, 0, 0, tag, 0, 0, 0, b"")] * 3]
+    for i, one in enumerate(found):
+        datagrams.append(one._replace(running=i, block=i if one.kind == stream.END else one.block))
+    return [stream.write_datagram(one) for one in datagrams]
+
+
+def test_tidegate_takes_a_session_written_from_the_document_and_answers_as_its_witness(gap: Gap) -> None:
+    """The third bundle, whose cover has nothing of the log but a checkpoint; then it reaches nothing: unlinked."""
+    file = bundle.read_file(gap.site.packed(3).read_bytes())
+    pieces = bundle.read_cover(file.cover)
+    cover = b"".join(struct.pack("<HHI", kind, kind == 1, len(pieces[kind])) + pieces[kind] for kind in (1, 2))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.0.0.1", 0))
+        port = sender.getsockname()[1]
+    command = [
+        Path(sys.executable).with_name("tidegate"),
+        "receive",
+        "--root",
+        str(gap.high),
+        f"udp://127.0.0.1:{port}",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as receiver:
+        assert receiver.stdout is not None
+        try:
+            assert "listening" in receiver.stdout.readline()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for datagram in written(file, cover, gap.site.root / "keys" / "carrier.key"):
+                    sender.sendto(datagram, ("127.0.0.1", port))
+                    time.sleep(0.002)
+            said = receiver.stdout.readline() + receiver.stdout.readline()
+        finally:
+            receiver.terminate()
+    assert re.search(r"received \S+-0003: undamaged", said), said
+    assert "does not reach back to what was seen" in said
