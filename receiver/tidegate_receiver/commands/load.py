@@ -89,7 +89,8 @@ def _load_directly(
 def show_load(report: Report, done: "LoadReport") -> None:
     """What a load did, item by item. Raises PartialError where one of several targets failed."""
     for item in done.items:
-        report.line(f"{item.name}  ->  {item.place}  {'' if item.changed or item.place == '(left out)' else '(there already)'}".rstrip())
+        is_old = not item.changed and item.place != "(left out)"
+        report.line(f"{item.name}  ->  {item.place}  {'(there already)' if is_old else ''}".rstrip())
     for note in done.notes:
         report.warn(note)
     for name in done.unknown_targets:
