@@ -2,7 +2,8 @@
 
 Parts: `serve_catalog` knows what the stage's index reaches, `serve_api` answers by the OCI distribution specification,
 `serve_charts` as Helm asks, `serve_page` for people, and this module runs them in a cheroot server with a pool of
-threads, with TLS where it is asked for. Blobs leave the kernel by sendfile, so memory does not grow with their size.
+threads, with TLS where it is asked for; `serve_patience` keeps slow clients from holding them. Blobs leave the kernel
+by sendfile, so memory does not grow with their size.
 Why these libraries: docs/decisions/0009.
 """
 
@@ -21,14 +22,17 @@ from cheroot.server import HeaderReader, HTTPConnection, HTTPRequest
 
 from tidegate.errors import HostError
 from tidegate.units import KIB, MIB
+from tidegate_receiver import serve_patience
 from tidegate_receiver.serve_api import FileBody, RegistryApp
 from tidegate_receiver.serve_catalog import StageCatalog
+from tidegate_receiver.serve_patience import Deadlines, LateHandshakes, PatientServer
 
 DEFAULT_ADDRESS = ("127.0.0.1", 5000)
 _THREADS = 32  # one a transfer; podman and containerd open three to six each
 _BACKLOG = 64
 _HEADER_MAX_BYTES = 64 * KIB
 _BODY_MAX_BYTES = 1 * MIB  # of a write that is refused anyway: read and dropped, so that the client sees the 405
+_PIECE_BYTES = 1 * MIB  # of a file, to be taken within `serve_patience.ANSWER_SECONDS`
 _TIMEOUT_SECONDS = 60.0  # of one socket operation; a client that does not read for so long is cut off
 
 
@@ -57,9 +61,26 @@ class _HeaderReader(HeaderReader):
 class _Request(HTTPRequest):
     header_reader = _HeaderReader()
 
+    def parse_request(self) -> None:
+        with self.server.deadlines.within(serve_patience.HEAD_SECONDS, self.conn.socket):
+            if self.conn.is_shaken():
+                super().parse_request()
+
 
 class _Connection(HTTPConnection):
     RequestHandlerClass = _Request
+    _shaken = False
+
+    def is_shaken(self) -> bool:
+        """Whether hands are shaken, where there is TLS: the first request of a connection begins with it."""
+        shake = getattr(self.socket, "do_handshake", None)
+        if shake is not None and not self._shaken:
+            try:
+                shake()
+            except OSError:  # ssl.SSLError and a timeout are: it speaks no TLS, or none of ours
+                return False
+        self._shaken = True
+        return True
 
 
 class SendfileGateway(wsgi.Gateway_10):
@@ -69,23 +90,32 @@ class SendfileGateway(wsgi.Gateway_10):
         request: HTTPRequest = self.req
         # What follows a chunked body that nobody reads would be taken for the next request.
         request.close_connection = request.close_connection or request.chunked_read
-        body = request.server.wsgi_app(self.env, self.start_response)
+        with self._within():
+            body = request.server.wsgi_app(self.env, self.start_response)
         try:
             if isinstance(body, FileBody):
                 self._send_file(body)
             else:
-                for piece in filter(None, body):
-                    self.write(piece)
-            request.ensure_headers_sent()
+                with self._within():
+                    for piece in filter(None, body):
+                        self.write(piece)
+                    request.ensure_headers_sent()
         finally:
             with contextlib.suppress(AttributeError):
                 body.close()
 
+    def _within(self) -> contextlib.AbstractContextManager[None]:
+        deadlines: Deadlines = self.req.server.deadlines
+        return deadlines.within(serve_patience.ANSWER_SECONDS, self.req.conn.socket)
+
     def _send_file(self, body: FileBody) -> None:
-        self.req.ensure_headers_sent()
-        self.req.conn.wfile.flush()
-        if body.length:
-            self.req.conn.socket.sendfile(body.file, body.offset, body.length)
+        with self._within():
+            self.req.ensure_headers_sent()
+            self.req.conn.wfile.flush()
+        end = body.offset + body.length
+        for offset in range(body.offset, end, _PIECE_BYTES):
+            with self._within():
+                self.req.conn.socket.sendfile(body.file, offset, min(_PIECE_BYTES, end - offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +130,8 @@ def _ssl_adapter(files: TlsFiles) -> Any:
     """Raises HostError for files that are no certificate and key that belong together."""
     import ssl
 
-    from cheroot.ssl.builtin import BuiltinSSLAdapter
-
     try:
-        adapter = BuiltinSSLAdapter(str(files.certificate), str(files.key))
+        adapter = LateHandshakes(str(files.certificate), str(files.key))
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise HostError(
@@ -126,9 +154,10 @@ class StageServer:
         tls: TlsFiles | None = None,
     ) -> None:
         app = RegistryApp(StageCatalog(folder))
-        self._server = wsgi.Server(
+        self._server = PatientServer(
             (host, port), app, numthreads=_THREADS, server_name="tidegate", request_queue_size=64
         )
+        self._server.deadlines = self._deadlines = Deadlines()
         self._server.gateway = SendfileGateway
         self._server.ConnectionClass = _Connection
         self._server.timeout = _TIMEOUT_SECONDS
@@ -153,6 +182,7 @@ class StageServer:
             self._server.prepare()
         except OSError as error:
             raise HostError(f"serve: {self.address}: {_reason(error)}", hint="choose another address or port") from None
+        self._deadlines.start()
         self._thread = threading.Thread(target=self._server.serve, name="serve", daemon=True)
         self._thread.start()
 
@@ -161,6 +191,7 @@ class StageServer:
         self._server.stop()
         if self._thread is not None:
             self._thread.join()
+        self._deadlines.stop()
 
     def __enter__(self) -> "StageServer":
         self.start()
