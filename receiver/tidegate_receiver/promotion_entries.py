@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from tidegate.errors import TidegateError
+from tidegate.errors import TidegateError, reason_of
 from tidegate.ledger.entries import Entry, Event, Outcome, Provenance, Target, entry
 from tidegate.state.bundles import BundleRow
 from tidegate_receiver.loaders.items import LoadedItem
-from tidegate_receiver.outcomes import reason_of
 from tidegate_receiver.promotion_plan import Plan
 
 
