@@ -1,8 +1,8 @@
 """Where a witness keeps what it saw, and by which keys it believes it: the one place that knows the root's layout.
 
-    witness/<channel id>/<first>.entries    the copy of the low side's ledger (`log_copy`)
-    witness/<channel id>/memory             what the state remembers, once more: for a state that is made anew
-    witness/<channel id>/cosigned           the newest head of the own ledger that the low side co-signed
+witness/<channel id>/<first>.entries    the copy of the low side's ledger (`log_copy`)
+witness/<channel id>/memory             what the state remembers, once more: for a state that is made anew
+witness/<channel id>/cosigned           the newest head of the own ledger that the low side co-signed
 """
 
 import contextlib

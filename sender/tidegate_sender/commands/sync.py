@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 LOCK_FILE = "sync.lock"
 
 
-@click.command(
-    "sync", short_help="For a timer: collect, pack what is new, send it; an alarm where it fails."
-)
+@click.command("sync", short_help="For a timer: collect, pack what is new, send it; an alarm where it fails.")
 @click.argument("what", metavar="LIST.yaml...", nargs=-1, required=True)
 @click.option("--to", metavar="udp://ADDRESS", help="Send it over this link at once.")
 @click.option("--queue", is_flag=True, help="Let it wait for the link of an outbox that runs.")
