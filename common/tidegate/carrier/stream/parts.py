@@ -96,7 +96,8 @@ def _find_shape(symbols: int, symbol_size: int, most: int, repairs: int, wanted:
     bears the burst of a fast link only so. Where even a quarter would not do, the shape without all this is taken, and
     the session is sent twice (`bears_burst`).
     """
-    tried = repairs
+    # Where no loss is expected a burst is still borne by repairs, rather than by sending everything twice.
+    tried = max(repairs, 1) if wanted.burst_bytes and wanted.expected_loss is not None else repairs
     highest = int(max(repairs, BURST_REDUNDANCY_MAX * most))
     blocks = -(-symbols // max(1, most * 7 // 8))
     if wanted.burst_bytes > blocks * highest * (symbol_size + HEADER_BYTES):
