@@ -119,7 +119,7 @@ def test_a_required_image_that_is_bad_stops_everything(sides: Sides, registry: F
     said = sides.low.run("pack", wanted)
     assert said.code == 11, said
     assert said.is_ours
-    assert sides.low.events() == ["collect failed/RegistryError"]
+    assert sides.low.events() == ["collect failed/registry"]
     assert sides.low.states() == []
 
 

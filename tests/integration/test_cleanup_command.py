@@ -159,7 +159,9 @@ def test_the_base_removed_on_the_high_side(sides: Sides) -> None:
     confirm(sides)
     cleanup(sides.high, "--remove", *NOW)
     sides.high.good("slip")  # printed, and never carried over
-    assert gone(cleanup(sides.high, "--remove", *NOW)) == [(first, "superseded")]
+    went = gone(cleanup(sides.high, "--remove", *NOW))
+    # Links in a stage that was changed in this very second stay until the next cleanup.
+    assert [item for item in went if item[1] != "stage"] == [(first, "superseded")]
     third = cross(sides, seed=1, load=False)  # back to the first version: everything of it was confirmed
     assert "content of number 1" in sides.high.good("inbox").out
     answer = sides.high.fails(44, "load", third)

@@ -46,7 +46,7 @@ def test_a_stick_goes_and_comes_back_and_both_sides_can_tell_where_it_was(sides:
         "media-returned done",
     ]
     seen = sides.high.good("media", "show", LABEL.lower(), "--json")
-    assert custody(seen) == ["media-inserted done", "receive done", "quarantine done"]
+    assert custody(seen) == ["media-inserted done", "witnessed done", "receive done", "quarantine done"]
     assert seen.objects[0]["counter"] == 2
     sides.low.good("ledger", "verify")
 

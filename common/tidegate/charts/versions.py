@@ -64,7 +64,7 @@ def _branch(branch: str, whole: str) -> Any:
     kept = " ".join(_as_npm(word) for word in hyphens if not word.startswith("!=")) or "*"
     try:
         clause = semantic_version.NpmSpec(kept).clause
-    except ValueError:
+    except (ValueError, AttributeError):  # the library falls over some ends of a "1 - 2"
         raise UsageError(
             f"{whole[:80]!r} is no range of versions", hint="write it like ^1.2, ~1.2.3 or >=1.0 <2"
         ) from None

@@ -61,31 +61,39 @@ class OutboxFolder:
 
     def settled(self) -> tuple[PutDown, ...]:
         """Files that can be taken, the most urgent first, then by name."""
+        return self._look(SETTLE_SECONDS)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing lies here that is taken now or in a moment."""
+        return not self._look(0.0)
+
+    def _look(self, settle_seconds: float) -> tuple[PutDown, ...]:
         found = []
         for name, priority in PRIORITY_FOLDERS.items():
-            found += [PutDown(path, priority) for path in self._files(self.path / name)]
+            found += [PutDown(path, priority) for path in self._files(self.path / name, settle_seconds)]
         return tuple(sorted(found, key=lambda item: (item.priority, item.path.name)))
 
-    def _files(self, folder: Path) -> list[Path]:
+    def _files(self, folder: Path, settle_seconds: float) -> list[Path]:
         found: list[Path] = []
         try:
             with os.scandir(folder) as entries:
                 for item in entries:
                     if len(found) >= FILES_MAX:
                         break
-                    if self._is_settled(item):
+                    if self._is_settled(item, settle_seconds):
                         found.append(Path(item.path))
         except OSError as error:
             raise HostError(f"{folder}: {error.strerror or error}") from None
         return found
 
-    def _is_settled(self, item: "os.DirEntry[str]") -> bool:
+    def _is_settled(self, item: "os.DirEntry[str]", settle_seconds: float) -> bool:
         if item.name.startswith(".") or not item.name.endswith((*LIST_ENDINGS, BUNDLE_ENDING)):
             return False
         with contextlib.suppress(OSError):  # it went away while we looked
             facts = item.stat(follow_symlinks=False)
             changed = max(facts.st_mtime, facts.st_ctime)
-            return stat.S_ISREG(facts.st_mode) and not 0 <= self._clock() - changed < SETTLE_SECONDS
+            return stat.S_ISREG(facts.st_mode) and not 0 <= self._clock() - changed < settle_seconds
         return False
 
     def take(self, item: PutDown) -> None:

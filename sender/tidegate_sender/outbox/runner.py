@@ -133,7 +133,7 @@ class Runner:
         except LinkError as error:
             self._tell_fault(error)
             return True
-        if self._options.until_empty and not self._intake.is_busy and not self._folder.settled():
+        if self._options.until_empty and not self._intake.is_busy and self._folder.is_empty:
             return False
         self.stop.wait(self._idle_seconds())
         return True
