@@ -56,7 +56,7 @@ class Base:
         records = np.concatenate([piece.records for piece in pieces])
         lengths = [len(piece.records) for piece in pieces]
         origins = np.repeat(np.arange(len(pieces), dtype=np.uint32), lengths)
-        order = np.argsort(keys(records), kind="stable")  # stable: what comes first stays first
+        order = np.argsort(keys(records), kind="stable")  # what comes first stays first; pieces rise already
         records, origins = records[order], origins[order]
         is_first = np.ones(len(records), np.bool_)
         is_first[1:] = keys(records)[1:] != keys(records)[:-1]
@@ -72,8 +72,8 @@ class Base:
         if not len(self.records) or not wanted:
             return Selection(wanted)
         column = digest_column(blob.digest for blob in wanted)
-        order = np.argsort(column)  # looked up in their order the digests lie side by side: ten times as fast
-        found = np.minimum(np.searchsorted(keys(self.records), column[order]), len(self.records) - 1)
+        order = sorting_order(column)  # looked up in their order the digests lie side by side: ten times as fast
+        found = np.minimum(_places(keys(self.records), column[order]), len(self.records) - 1)
         is_known = keys(self.records)[found] == column[order]
         required, places = found[is_known], order[is_known]
         sizes = np.fromiter((blob.size for blob in wanted), np.uint64, len(wanted))
@@ -91,6 +91,32 @@ class Base:
 def digest_column(digests: Iterable[str]) -> NDArray[np.bytes_]:
     """``sha256:…`` names as a column that sorts and compares bytewise."""
     return np.frombuffer(bytes.fromhex("".join(map(hex_of, digests))), "S32")
+
+
+def sorting_order(column: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    """The order in which digests rise, stable. By their first eight bytes as numbers, which sorts several times faster.
+
+    Where different digests begin alike, which nobody gets by chance, by all their bytes.
+    """
+    heads = _heads(column)
+    order = np.argsort(heads, kind="stable")
+    rising, whole = heads[order], column[order]
+    if ((rising[1:] == rising[:-1]) & (whole[1:] != whole[:-1])).any():
+        return np.argsort(column, kind="stable")
+    return order
+
+
+def _places(column: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    """Where each of `wanted` stands, or would, in the rising `column`."""
+    heads = _heads(column)
+    if (heads[1:] == heads[:-1]).any():
+        return np.searchsorted(column, wanted)
+    return np.searchsorted(heads, _heads(wanted))
+
+
+def _heads(column: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """The first eight bytes of each digest as a number that rises as they do."""
+    return np.ascontiguousarray(column).view(">u8")[::4].astype(np.uint64)
 
 
 def as_required(table: Records, sequence: int) -> Records:
