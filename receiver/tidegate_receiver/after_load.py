@@ -6,17 +6,14 @@ kept, and no token gets into a message.
 """
 
 import json
-import os
-import signal
 import ssl
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.config_tables import AfterLoadSettings
-from tidegate.errors import HostError, TidegateError, UsageError, reason_of
-from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.errors import HostError, TidegateError, UsageError
+from tidegate.hooks import run_program, try_hook
 from tidegate.workspace import Workspace
 from tidegate_receiver.naming.formats import ReportFormat, known_format, make_report, write_report
 
@@ -37,7 +34,12 @@ def follow(
     if (settings.command or settings.url) and not done.nothing_to_do:
         body = json.dumps(_body(done), sort_keys=True).encode()
         if settings.command:
-            notes += _told(workspace, done, "command", lambda: run_command(settings, body, done.bundle_name))
+            notes += _told(
+                workspace,
+                done,
+                "command",
+                lambda: run_program(settings.command, body, settings.seconds, TIDEGATE_BUNDLE=done.bundle_name),
+            )
         if settings.url:
             notes += _told(workspace, done, "post", lambda: post(settings, body))
     return tuple(notes)
@@ -94,54 +96,18 @@ def _body(done: "LoadReport") -> dict[str, Any]:
     }
 
 
-def _told(workspace: Workspace, done: "LoadReport", what: str, tell: Any) -> Iterable[str]:
+def _told(workspace: Workspace, done: "LoadReport", what: str, tell: Callable[[], None]) -> Iterable[str]:
     """Run `tell`; an entry says what came of it."""
-    error: TidegateError | None = None
-    try:
-        tell()
-    except TidegateError as failure:
-        error = failure
-    with workspace.state.transaction() as tx:
-        tx.queue(
-            entry(
-                Event.HOOK,
-                subject=done.bundle_name,
-                step=f"after load {what}",
-                outcome=Outcome.FAILED if error else Outcome.DONE,
-                bundle=done.bundle_id or None,
-                bundle_name=done.bundle_name,
-                channel_name=done.channel_name,
-                reason=reason_of(error) if error else None,
-                detail=error.message if error else None,
-            )
-        )
-    workspace.finish()
+    error = try_hook(
+        workspace,
+        tell,
+        subject=done.bundle_name,
+        step=f"after load {what}",
+        bundle=done.bundle_id or None,
+        bundle_name=done.bundle_name,
+        channel_name=done.channel_name,
+    )
     return (f"after the load: {error.message}; what was loaded stays",) if error else ()
-
-
-def run_command(settings: AfterLoadSettings, body: bytes, bundle: str) -> None:
-    """Run the program with `body` on its standard input. Raises HostError."""
-    name = settings.command[0]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TIDEGATE_")}
-    try:
-        process = subprocess.Popen(
-            settings.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**environment, "TIDEGATE_BUNDLE": bundle},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise HostError(f"{name}: cannot be run: {error.strerror}") from None
-    try:
-        process.communicate(body, timeout=settings.seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise HostError(f"{name}: not done within {settings.seconds} s, and was ended") from None
-    if process.returncode:
-        raise HostError(f"{name}: ended with {process.returncode}")
 
 
 def post(settings: AfterLoadSettings, body: bytes) -> None:

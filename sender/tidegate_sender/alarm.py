@@ -5,19 +5,16 @@ fails are a warning and an entry; they change no exit code.
 """
 
 import json
-import os
-import signal
 import smtplib
 import ssl
-import subprocess
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
 from tidegate import clock
 from tidegate.config_tables import AlarmSettings
-from tidegate.errors import HostError, TidegateError, reason_of
-from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.errors import HostError
+from tidegate.hooks import run_program, try_hook
 from tidegate.registry.access import is_loopback
 from tidegate.state.meta import get_meta, set_meta
 from tidegate.text import printable
@@ -61,27 +58,13 @@ def _tell(workspace: Workspace, subject: str, text: str) -> tuple[str, ...]:
     if settings.mail_to:
         ways.append(("mail", lambda: send_mail(settings, subject, text)))
     if settings.command:
-        ways.append(("command", lambda: run_program(settings, f"{subject}\n\n{text}\n")))
+        told = f"{subject}\n\n{text}\n".encode("utf-8", "replace")
+        ways.append(("command", lambda: run_program(settings.command, told, settings.seconds)))
     notes = []
     for name, tell in ways:
-        error: TidegateError | None = None
-        try:
-            tell()
-        except TidegateError as failure:
-            error = failure
-            notes.append(f"alarm by {name}: {failure.message}")
-        with workspace.state.transaction() as tx:
-            tx.queue(
-                entry(
-                    Event.HOOK,
-                    subject=workspace.origin,
-                    step=f"alarm {name}",
-                    outcome=Outcome.FAILED if error else Outcome.DONE,
-                    reason=reason_of(error) if error else None,
-                    detail=error.message if error else subject,
-                )
-            )
-    workspace.finish()
+        error = try_hook(workspace, tell, subject=workspace.origin, step=f"alarm {name}", done=subject)
+        if error is not None:
+            notes.append(f"alarm by {name}: {error.message}")
     return tuple(notes)
 
 
@@ -115,24 +98,3 @@ def _password(path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         raise HostError(f"{path}: cannot be read") from None
-
-
-def run_program(settings: AlarmSettings, text: str) -> None:
-    """Run the program with `text` on its standard input. Raises HostError."""
-    name = settings.command[0]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TIDEGATE_")}
-    quiet = subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(
-            settings.command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, start_new_session=True
-        )
-    except OSError as error:
-        raise HostError(f"{name}: cannot be run: {error.strerror}") from None
-    try:
-        process.communicate(text.encode("utf-8", "replace"), timeout=settings.seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise HostError(f"{name}: not done within {settings.seconds} s, and was ended") from None
-    if process.returncode:
-        raise HostError(f"{name}: ended with {process.returncode}")
