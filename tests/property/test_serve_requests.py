@@ -43,7 +43,13 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_any_request_gets_an_answer_of_the_specification(
     client: Client, method: str, path: str, headers: dict[str, str], query: dict[str, str]
 ) -> None:
-    answer = client.open(path, method=method, headers=headers, query_string=query)
+    # The path goes into the environment as it is: the client itself takes "//[" for an address, which no server does.
+    answer = client.open(
+        method=method,
+        headers=headers,
+        query_string=query,
+        environ_overrides={"PATH_INFO": path.encode().decode("latin-1")},
+    )
     assert answer.status_code in {200, 206, 304, 400, 404, 405, 416}
     assert SECRET not in answer.data
     if answer.status_code >= 400 and method != "HEAD":
