@@ -8,11 +8,12 @@ remembering, never what is taken: every announcement is verified again by the in
 import contextlib
 from pathlib import Path
 
-from tidegate.carrier.announcement import Announcement, AnnouncementFrame
+from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.carved_reader import CarvedReader
 from tidegate.carrier.carved_search import DigestSearch
 from tidegate.carrier.carving import CarvedVolume, Carving
 from tidegate.carrier.found import FoundVolume, MediumContents
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.raw_medium import RawMedium
 from tidegate.errors import MediaError, RefusedError, TrustError
 from tidegate.media.mounts import current_mounts, mount_of
@@ -71,7 +72,7 @@ class RootJudge:
     def __init__(self, chains: dict[str, Chain]) -> None:
         self._chains = dict(chains)
 
-    def channel_of(self, frame: AnnouncementFrame) -> str:
+    def channel_of(self, frame: Frame) -> str:
         """The channel whose carrier key signed this announcement; empty where it is none that is known."""
         for channel_id, chain in self._chains.items():
             with contextlib.suppress(RefusedError, MediaError, TrustError):

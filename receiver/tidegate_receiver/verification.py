@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from tidegate.bundle.cover import find_signatures, parse_cover
 from tidegate.bundle.manifest import Manifest, bundle_id, check_audience, parse_manifest
 from tidegate.bundle.tables import Tables, parse_tables
-from tidegate.carrier.announcement import CHUNKS, HEAD, Announcement, AnnouncementFrame, parse_announcement
+from tidegate.carrier.announcement import CHUNKS, HEAD, Announcement, parse_announcement
+from tidegate.carrier.frames import Frame
 from tidegate.clock import format_time, parse_time
 from tidegate.errors import (
     AheadError,
@@ -47,7 +48,7 @@ class VerifiedAnnouncement:
     """An announcement whose signature holds, with the chain that it was judged by."""
 
     announcement: Announcement
-    frame: AnnouncementFrame
+    frame: Frame
     chain: Chain
     signer: VerifiedSigner
 
@@ -115,7 +116,7 @@ def walk_preamble(preamble: bytes | None, key_id: str, chains: Mapping[str, Chai
 
 
 def verify_frame(
-    frame: AnnouncementFrame, chain: Chain, others: Iterable[Chain], now: int, *, carrier: str = "media"
+    frame: Frame, chain: Chain, others: Iterable[Chain], now: int, *, carrier: str = "media"
 ) -> VerifiedAnnouncement:
     """Check the carrier key's signature, then read the announcement; `now` is the known time, 0 for none.
 

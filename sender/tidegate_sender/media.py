@@ -14,16 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate.carrier.announcement import (
-    COVER,
-    FILE_MAX_BYTES,
-    Announcement,
-    announcement_tag,
-    build_announcement,
-    parse_announcement,
-)
+from tidegate.carrier.announcement import COVER, FILE_MAX_BYTES, Announcement, build_announcement, parse_announcement
 from tidegate.carrier.blocks import BLOCK_BYTES
 from tidegate.carrier.found import FoundVolume
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import DEFAULT_REDUNDANCY, read_part
 from tidegate.carrier.positional import open_regular
@@ -140,7 +134,7 @@ def write_volume(
     with medium_errors(medium, "making room"):
         remove_files(target.replaced)
         make_folders(target.folder)
-    writer = VolumeWriter(target.folder, announcement, data, announcement_tag(data), preamble, sync=sync)
+    writer = VolumeWriter(target.folder, announcement, data, tag_of(data), preamble, sync=sync)
     try:
         seconds = _write(bundle, medium, writer, tell)
         way, read_back_seconds = _read_back(medium, writer, tell) if read_back else (ReadBack.SKIPPED, 0.0)

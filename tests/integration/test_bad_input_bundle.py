@@ -24,8 +24,9 @@ from two_sides import Side, Sides, run_plain, tidegate_command
 from tidegate import canonical
 from tidegate.bundle.cover import Piece, build_cover
 from tidegate.bundle.tables import CHUNK, Tables
-from tidegate.carrier.announcement import Announcement, announcement_tag
+from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.blocks import BLOCK_BYTES, build_label, parse_label
+from tidegate.carrier.frames import tag_of
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, pae
 from tidegate.trust.rotation import revoke_key
@@ -430,7 +431,7 @@ def replace_announcement(forger: LowSide, medium: Path, lie: Callable[[Announcem
         with file.open("r+b") as opened:
             for offset in (0, file.stat().st_size - BLOCK_BYTES):
                 opened.seek(offset)
-                label = replace(parse_label(opened.read(BLOCK_BYTES)), announcement=data, tag=announcement_tag(data))
+                label = replace(parse_label(opened.read(BLOCK_BYTES)), announcement=data, tag=tag_of(data))
                 opened.seek(offset)
                 opened.write(build_label(label))
 

@@ -20,7 +20,8 @@ from receiver_world import HighSide, LowSide, SignedBundle
 from two_sides import Sides, tidegate_command
 
 from tidegate import clock
-from tidegate.carrier.announcement import announcement_tag, build_announcement
+from tidegate.carrier.announcement import build_announcement
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate_receiver.outcomes import OutcomeKind
@@ -254,7 +255,7 @@ def test_two_sessions_with_one_tag_at_once_make_one_bundle(low: LowSide, high: H
 def under(low: LowSide, made: MadeSession, **changes: object) -> MadeSession:
     """The same symbols under another announcement, which the carrier key signed."""
     announced = build_announcement(replace(made.announcement, **changes), low.keys["carrier"])  # type: ignore[arg-type]
-    tag = announcement_tag(announced)
+    tag = tag_of(announced)
     groups = [
         (part, group, [item[:8] + tag + item[16:] for item in datagrams]) for part, group, datagrams in made.groups
     ]

@@ -18,8 +18,9 @@ from made_streams import MadeSession, make_session, renumbered
 from receiver_world import HighSide, LowSide, SignedBundle, signer
 from two_sides import tidegate_command
 
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
-from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat, heartbeat_tag
+from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat
 from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.erasure.geometry import PartGeometry
@@ -309,7 +310,7 @@ def heartbeat(low: LowSide, number: int, *, interval: int = 1) -> bytes:
         sequence=0,
     )
     frame = build_heartbeat(beat, low.keys["carrier"])
-    return control_datagram(Kind.HEARTBEAT, heartbeat_tag(frame), frame)
+    return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
 
 
 def test_heartbeats_count_once_and_their_silence_is_an_entry(low: LowSide, high: HighSide) -> None:

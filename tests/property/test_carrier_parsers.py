@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from made_volumes import PREAMBLE, SIGNER, make_bundle, small_plan
 
 from tidegate import canonical
-from tidegate.carrier.announcement import (
-    Announcement,
-    AnnouncementFrame,
-    build_announcement,
-    parse_announcement,
-    read_announcement_frame,
-)
+from tidegate.carrier.announcement import Announcement, build_announcement, parse_announcement, read_announcement_frame
 from tidegate.carrier.blocks import (
     ENTRY,
     NO_ENTRIES,
@@ -28,6 +22,7 @@ from tidegate.carrier.blocks import (
     parse_label,
     preamble_digest,
 )
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.volume import RUNS_MAX, VolumeLayout
 from tidegate.errors import CarrierFormatError, FeatureUnknownError
 
@@ -68,7 +63,7 @@ json_values = st.recursive(
 
 def parse_payload(payload: bytes) -> Announcement | None:
     try:
-        return parse_announcement(AnnouncementFrame("00" * 32, bytes(64), payload, payload, bytes(8)))
+        return parse_announcement(Frame("00" * 32, bytes(64), payload, payload, bytes(8)))
     except (CarrierFormatError, FeatureUnknownError):
         return None
 

@@ -15,7 +15,8 @@ from made_bundles import content
 from made_streams import make_session
 from receiver_world import LowSide, signer
 
-from tidegate.carrier.announcement import announcement_tag, build_announcement
+from tidegate.carrier.announcement import build_announcement
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import HEADER_BYTES, Kind
 from tidegate.carrier.stream.session import control_datagram
 
@@ -71,7 +72,7 @@ def _forged() -> list[bytes]:
     for number in range(DISTINCT):
         frame = frames[number % 2]
         frame[-20:-12] = b"%08d" % number  # every one has to be looked at anew
-        made.append(control_datagram(Kind.ANNOUNCEMENT, announcement_tag(bytes(frame)), bytes(frame)))
+        made.append(control_datagram(Kind.ANNOUNCEMENT, tag_of(bytes(frame)), bytes(frame)))
     return made
 
 

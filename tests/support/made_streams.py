@@ -7,7 +7,8 @@ import numpy as np
 from made_bundles import MadeBundle
 from receiver_world import LowSide
 
-from tidegate.carrier.announcement import Announcement, announcement_tag, build_announcement
+from tidegate.carrier.announcement import Announcement, build_announcement
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind, build_headers, crc32c_headers
 from tidegate.carrier.stream.parts import Parts, plan_stream_parts
 from tidegate.carrier.stream.session import (
@@ -36,7 +37,7 @@ class MadeSession:
 
     @property
     def tag(self) -> bytes:
-        return announcement_tag(self.announced)
+        return tag_of(self.announced)
 
     def control(self, kind: Kind, payload: bytes = b"", block: int = 0) -> bytes:
         made = control_datagram(kind, self.tag, payload, running=self.running, block=block)

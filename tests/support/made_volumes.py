@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tidegate.carrier.announcement import Announcement, announcement_tag, build_announcement, parse_announcement
+from tidegate.carrier.announcement import Announcement, build_announcement, parse_announcement
 from tidegate.carrier.found import FoundVolume
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.reader import VolumeReader
 from tidegate.carrier.volume import Run
@@ -77,7 +78,7 @@ def write_planned(bundle: MemoryBundle, medium: Path, announcement: Announcement
     target = medium / "TIDEGATE" / (folder or bundle.bundle_id[:8])
     target.mkdir(parents=True)
     data = build_announcement(announcement, SIGNER)
-    writer = VolumeWriter(target, announcement, data, announcement_tag(data), bundle.preamble, sync=False)
+    writer = VolumeWriter(target, announcement, data, tag_of(data), bundle.preamble, sync=False)
     writer.write(bundle, lambda _done: None)
     return target
 

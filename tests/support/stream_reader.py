@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tidegate.carrier.announcement import Announcement, announcement_tag, parse_announcement, read_announcement_frame
+from tidegate.carrier.announcement import Announcement, parse_announcement, read_announcement_frame
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import HEADER_BYTES, Kind, check_headers, view_headers
 from tidegate.carrier.stream.session import PreambleAssembler
 from tidegate.erasure.buffer import GroupBuffer
@@ -122,7 +123,7 @@ class StreamReader:
 
     def _take_of_session(self, kind: Kind, tag: bytes, header: np.void, payload: bytes) -> None:
         if kind is Kind.ANNOUNCEMENT and tag not in self.sessions:
-            assert announcement_tag(payload) == tag
+            assert tag_of(payload) == tag
             self.sessions[tag] = ReadSession(parse_announcement(read_announcement_frame(payload)))
         session = self.sessions.get(tag)
         if session is None:

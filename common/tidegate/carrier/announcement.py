@@ -4,29 +4,24 @@ A frame is split without looking into its JSON (`read_announcement_frame`); whoe
 (`tidegate.trust.checks`) and parses then (`parse_announcement`). Format: docs/format/media.md, "Announcement".
 """
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import blake3
 from msgspec import Meta
 
 from tidegate import canonical
 from tidegate.bundle.header import COVER_MAX_BYTES, HEAD_MAX_BYTES, MANIFEST_MAX_BYTES
+from tidegate.carrier.frames import PAYLOAD_MAX_BYTES, Feature, Frame, FrameKind, check_opening, sign_frame, split_frame
 from tidegate.erasure.geometry import PartGeometry
-from tidegate.errors import CarrierFormatError, FeatureUnknownError, FormatError
+from tidegate.errors import CarrierFormatError, FormatError
 from tidegate.names import HEX64, bundle_name
 from tidegate.units import GIB, KIB
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
 
-ANNOUNCEMENT_MAGIC = b"TGA1"
+ANNOUNCEMENT = FrameKind("announcement", b"TGA1", layout_rule="M-2", feature_rule="M-14")
 ANNOUNCEMENT_FORMAT: Final = 1
-ANNOUNCEMENT_MAX_BYTES = 1400  # fits into one datagram
-PAYLOAD_OFFSET = 104
-PAYLOAD_MAX_BYTES = ANNOUNCEMENT_MAX_BYTES - PAYLOAD_OFFSET
-TAG_BYTES = 8
 
 COVER, HEAD, CHUNKS = 0, 1, 2
 PART_NAMES = ("cover", "head", "chunks")
@@ -41,32 +36,10 @@ STRIPES = "stripes"
 STRIPED_MIN_VOLUMES = 2
 KNOWN_FEATURES = frozenset({STRIPES})
 
-_HEADER = struct.Struct("<4sHH32s64s")
-
 _Count = Annotated[int, Meta(ge=1, le=canonical.INTEGER_MAX)]
 _Hex64 = Annotated[str, Meta(pattern=HEX64)]
 _Part = Annotated[int, Meta(ge=0, le=2)]
 _Group = Annotated[int, Meta(ge=0, le=2**32)]
-_Feature = Annotated[str, Meta(max_length=64)]
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncementFrame:
-    """An announcement taken apart, nothing verified: `data` is all of it, `tag` binds the volume's blocks to it."""
-
-    key_id: str
-    signature: bytes
-    payload: bytes
-    data: bytes
-    tag: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Opening:
-    """The two fields that say whether the others can be understood."""
-
-    format: int
-    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +47,7 @@ class Announcement:
     """The payload. `spans` are (part, from, to): the group ranges that lie on this volume, in their order."""
 
     format: Literal[1]
-    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
+    critical: Annotated[tuple[Feature, ...], Meta(max_length=16)]
     carrier: Literal["media", "stream"]
     channel: _Hex64
     epoch: _Count
@@ -109,38 +82,21 @@ class Announcement:
         return bundle_name(self.channel, self.sequence)
 
 
-def announcement_tag(data: bytes) -> bytes:
-    """The tag that labels and index blocks of a volume carry."""
-    return blake3.blake3(data).digest(TAG_BYTES)
-
-
 def build_announcement(announcement: Announcement, signer: "Signer") -> bytes:
     """The signed bytes. Raises what a reader would raise, so that nothing unreadable is written."""
-    from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, pae
+    from tidegate.trust.envelope import ANNOUNCEMENT_TYPE
 
     payload = canonical.dumps(announcement)
     _parse_payload(payload)
-    signature = signer.sign(pae(ANNOUNCEMENT_TYPE, payload))
-    header = _HEADER.pack(ANNOUNCEMENT_MAGIC, len(payload), 0, bytes.fromhex(signer.key_id), signature)
-    return header + payload
+    return sign_frame(ANNOUNCEMENT, payload, ANNOUNCEMENT_TYPE, signer)
 
 
-def read_announcement_frame(data: bytes | memoryview) -> AnnouncementFrame:
+def read_announcement_frame(data: bytes | memoryview) -> Frame:
     """Split `data`, exactly one announcement, into its fields. No JSON is parsed. Raises CarrierFormatError."""
-    data = bytes(data[: ANNOUNCEMENT_MAX_BYTES + 1])
-    if not PAYLOAD_OFFSET < len(data) <= ANNOUNCEMENT_MAX_BYTES:
-        raise CarrierFormatError(
-            f"announcement: {len(data)} bytes, not within {PAYLOAD_OFFSET + 1} … {ANNOUNCEMENT_MAX_BYTES} (M-2)"
-        )
-    magic, length, zero, key_id, signature = _HEADER.unpack_from(data)
-    if magic != ANNOUNCEMENT_MAGIC:
-        raise CarrierFormatError(f"announcement: starts with {magic.hex()}, not {ANNOUNCEMENT_MAGIC.hex()} (M-2)")
-    if zero or length != len(data) - PAYLOAD_OFFSET:
-        raise CarrierFormatError(f"announcement: speaks of {length} bytes, has {len(data) - PAYLOAD_OFFSET} (M-2)")
-    return AnnouncementFrame(key_id.hex(), signature, data[PAYLOAD_OFFSET:], data, announcement_tag(data))
+    return split_frame(ANNOUNCEMENT, data)
 
 
-def parse_announcement(frame: AnnouncementFrame) -> Announcement:
+def parse_announcement(frame: Frame) -> Announcement:
     """The payload of a frame whose signature the caller has verified (or says that it has not).
 
     Raises FeatureUnknownError for a format or feature from the future, CarrierFormatError for anything malformed.
@@ -150,8 +106,7 @@ def parse_announcement(frame: AnnouncementFrame) -> Announcement:
 
 def _parse_payload(payload: bytes) -> Announcement:
     try:
-        opening = canonical.loads(payload, _Opening, what="announcement", max_bytes=PAYLOAD_MAX_BYTES)
-        _check_features(opening)
+        check_opening(ANNOUNCEMENT, payload, ANNOUNCEMENT_FORMAT, KNOWN_FEATURES)
         announcement = canonical.loads(payload, Announcement, what="announcement", max_bytes=PAYLOAD_MAX_BYTES)
     except FormatError as error:
         raise CarrierFormatError(f"{error.message} (M-13)") from None
@@ -161,18 +116,6 @@ def _parse_payload(payload: bytes) -> Announcement:
     _check_spans(announcement)
     _check_stripes(announcement)
     return announcement
-
-
-def _check_features(opening: _Opening) -> None:
-    if opening.format != ANNOUNCEMENT_FORMAT:
-        raise FeatureUnknownError(
-            f"announcement: format {opening.format}, this version reads {ANNOUNCEMENT_FORMAT} (M-14)"
-        )
-    unknown = sorted(set(opening.critical) - KNOWN_FEATURES)
-    if unknown:
-        raise FeatureUnknownError(
-            f"announcement: needs {', '.join(map(repr, unknown))}, unknown to this version (M-14)"
-        )
 
 
 def _check_lengths(announcement: Announcement) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle.header import PREAMBLE_MAX_BYTES
-from tidegate.carrier.announcement import ANNOUNCEMENT_MAX_BYTES
+from tidegate.carrier.frames import FRAME_MAX_BYTES
 from tidegate.errors import CarrierFormatError
 
 BLOCK_BYTES = 4096
@@ -162,8 +162,8 @@ def _check_preamble_length(length: int, what: str) -> None:
 
 
 def _take_announcement(block: bytes, start: int, size: int, what: str, rule: str) -> bytes:
-    if size > ANNOUNCEMENT_MAX_BYTES:
-        raise CarrierFormatError(f"{what}: announcement of {size} bytes, the limit is {ANNOUNCEMENT_MAX_BYTES} (M-2)")
+    if size > FRAME_MAX_BYTES:
+        raise CarrierFormatError(f"{what}: announcement of {size} bytes, the limit is {FRAME_MAX_BYTES} (M-2)")
     if any(block[start + size : _DIGEST_AT]):
         raise CarrierFormatError(f"{what}: bytes after the announcement are not zero ({rule})")
     return block[start : start + size]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from tidegate.bundle.header import align
-from tidegate.carrier.announcement import AnnouncementFrame, read_announcement_frame
+from tidegate.carrier.announcement import read_announcement_frame
 from tidegate.carrier.blocks import (
     BLOCK_BYTES,
     INDEX_MAGIC,
@@ -29,6 +29,7 @@ from tidegate.carrier.blocks import (
     parse_label,
     preamble_digest,
 )
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.positional import aligned_memory
 from tidegate.carrier.raw_medium import RawMedium
 from tidegate.errors import CarrierFormatError
@@ -56,7 +57,7 @@ Progress = Callable[[int, int], None]
 class Judge(Protocol):
     """Who knows the pinned roots. Both answers may be wrong only towards less: everything is verified again."""
 
-    def channel_of(self, frame: AnnouncementFrame) -> str:
+    def channel_of(self, frame: Frame) -> str:
         """The channel whose carrier key signed this announcement; empty where it is none that is known."""
 
     def learn(self, preamble: bytes) -> str:
@@ -67,7 +68,7 @@ class Judge(Protocol):
 class CarvedVolume:
     """One volume by what was found of it. `runs` and `offsets` are parallel: the index block of a run, and where."""
 
-    frame: AnnouncementFrame
+    frame: Frame
     preamble_length: int
     channel: str
     preamble: bytes | None = None
@@ -218,7 +219,7 @@ class Carving:
         (self._believed if volume.is_believed else self._waiting)[key] = volume
         return volume
 
-    def _channel_of(self, frame: AnnouncementFrame) -> str:
+    def _channel_of(self, frame: Frame) -> str:
         self._judgements += 1
         return self.judge.channel_of(frame) if self._judgements <= JUDGEMENTS_MAX else ""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.carrier.announcement import AnnouncementFrame
+from tidegate.carrier.frames import Frame
 
 PATH_SHOWN_MAX = 1000  # characters
 
@@ -25,7 +25,7 @@ class FoundVolume:
     that the preamble is undamaged; without one it only looks like a chain of roots.
     """
 
-    frame: AnnouncementFrame
+    frame: Frame
     preamble: bytes | None
     preamble_length: int
     files: dict[int, FoundFile]

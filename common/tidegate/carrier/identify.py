@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tidegate.bundle.header import align
-from tidegate.carrier.announcement import AnnouncementFrame, read_announcement_frame
+from tidegate.carrier.announcement import read_announcement_frame
 from tidegate.carrier.blocks import BLOCK_BYTES, INDEX_MAGIC, Label, Place, parse_index, parse_label, preamble_digest
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.positional import aligned_memory, read_views
 from tidegate.errors import CarrierFormatError, RefusedError
 from tidegate.trust.root import read_chain_id
@@ -28,7 +29,7 @@ class Identity:
     `is_preamble_sure`: a label's digest vouches for it, against damage alone.
     """
 
-    frame: AnnouncementFrame
+    frame: Frame
     file_number: int
     preamble_length: int
     preamble: bytes | None
@@ -60,7 +61,7 @@ def _label_at(fd: int, offset: int, place: Place) -> Label | None:
     return label if label and label.place == place else None
 
 
-def _frame(announcement: bytes, tag: bytes) -> AnnouncementFrame | None:
+def _frame(announcement: bytes, tag: bytes) -> Frame | None:
     try:
         frame = read_announcement_frame(announcement)
     except CarrierFormatError:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidegate.carrier.announcement import AnnouncementFrame
 from tidegate.carrier.found import FoundFile, FoundVolume, MediumContents
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.identify import identify_by_index, identify_by_label
 from tidegate.carrier.positional import MEDIUM_GONE, open_regular
 from tidegate.carrier.reader import VolumeReader
@@ -143,7 +143,7 @@ class _Recognised:
     """A file and what it says of itself."""
 
     file: FoundFile
-    frame: AnnouncementFrame
+    frame: Frame
     preamble_length: int
     preamble: bytes | None
     is_preamble_sure: bool

@@ -10,13 +10,8 @@ import json
 import time
 from dataclasses import dataclass
 
-from tidegate.carrier.stream.heartbeat import (
-    Heartbeat,
-    heartbeat_tag,
-    parse_heartbeat,
-    read_heartbeat_frame,
-    verify_heartbeat,
-)
+from tidegate.carrier.frames import tag_of
+from tidegate.carrier.stream.heartbeat import Heartbeat, parse_heartbeat, read_heartbeat_frame, verify_heartbeat
 from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.state.meta import get_meta, set_meta
@@ -60,7 +55,7 @@ class Heartbeats:
         copied = bytes(data)
         try:
             frame = read_heartbeat_frame(copied)
-            if heartbeat_tag(copied) != tag:
+            if tag_of(copied) != tag:
                 counts.heartbeats_refused += 1
                 return
             chain = self.speakers.verify_key(frame.key_id)

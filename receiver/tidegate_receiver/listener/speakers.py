@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from tidegate.carrier.announcement import announcement_tag, read_announcement_frame
+from tidegate.carrier.announcement import read_announcement_frame
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.session import PreambleAssembler
 from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError, reason_of
 from tidegate.ledger.entries import Event, Outcome, entry
@@ -137,7 +138,7 @@ class Speakers:
         copied = bytes(data)
         try:
             frame = read_announcement_frame(copied)
-            if announcement_tag(copied) != tag:
+            if tag_of(copied) != tag:
                 self.counts.announcements_refused += 1
                 return None
             chains = self.chains()

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate import clock
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
-from tidegate.carrier.stream.heartbeat import HEARTBEAT_FORMAT, Heartbeat, build_heartbeat, heartbeat_tag
+from tidegate.carrier.stream.heartbeat import HEARTBEAT_FORMAT, Heartbeat, build_heartbeat
 from tidegate.carrier.stream.session import control_datagram
 from tidegate.state.meta import get_meta, set_meta
 from tidegate.state.sendings import highest_sequence
@@ -71,7 +72,7 @@ class Pulse:
             return None
         self._next_at = self._monotonic() + self._options.heartbeat_seconds
         frame = build_heartbeat(self._heartbeat(), self._signer)
-        return control_datagram(Kind.HEARTBEAT, heartbeat_tag(frame), frame)
+        return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
 
     def _heartbeat(self) -> Heartbeat:
         chain = self._workspace.trust.own_channel()

@@ -13,7 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.carrier.announcement import Announcement, announcement_tag, build_announcement
+from tidegate.carrier.announcement import Announcement, build_announcement
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import HEADER_BYTES, RUNNING_MODULUS, Kind
 from tidegate.carrier.stream.parts import bears_burst
 from tidegate.carrier.stream.session import (
@@ -296,4 +297,4 @@ class SessionSender:
 def sign_session(announcement: Announcement, signer: "Signer", preamble: bytes) -> SignedSession:
     """Sign `announcement` with the carrier key."""
     data = build_announcement(announcement, signer)
-    return SignedSession(announcement, data, announcement_tag(data), preamble)
+    return SignedSession(announcement, data, tag_of(data), preamble)

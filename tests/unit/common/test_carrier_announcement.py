@@ -7,14 +7,8 @@ import pytest
 from made_volumes import SIGNER, make_bundle, small_plan
 
 from tidegate import canonical
-from tidegate.carrier.announcement import (
-    ANNOUNCEMENT_MAX_BYTES,
-    Announcement,
-    AnnouncementFrame,
-    build_announcement,
-    parse_announcement,
-    read_announcement_frame,
-)
+from tidegate.carrier.announcement import Announcement, build_announcement, parse_announcement, read_announcement_frame
+from tidegate.carrier.frames import FRAME_MAX_BYTES, Frame
 from tidegate.carrier.parts import plan_parts
 from tidegate.errors import CarrierFormatError, FeatureUnknownError, SignatureError, TidegateError
 from tidegate.trust.envelope import ANNOUNCEMENT_TYPE, pae
@@ -23,8 +17,8 @@ from tidegate.trust.keys import verify
 PLAN = small_plan(make_bundle())
 
 
-def frame_of(payload: bytes) -> AnnouncementFrame:
-    return AnnouncementFrame("00" * 32, bytes(64), payload, payload, bytes(8))
+def frame_of(payload: bytes) -> Frame:
+    return Frame("00" * 32, bytes(64), payload, payload, bytes(8))
 
 
 def payload_with(**changes: Any) -> bytes:
@@ -58,7 +52,7 @@ def test_the_largest_announcement_of_one_volume_fits_into_a_datagram() -> None:
     parts = plan_parts(terabytes)
     spans = tuple((part, 0, parts[part].group_count) for part in (0, 1, 2, 1, 0))
     huge = replace(PLAN, parts=parts, spans=spans, epoch=2**53 - 1, sequence=2**53 - 1, volume=999, volumes=999)
-    assert len(build_announcement(huge, SIGNER)) < ANNOUNCEMENT_MAX_BYTES - 200
+    assert len(build_announcement(huge, SIGNER)) < FRAME_MAX_BYTES - 200
 
 
 def test_the_name_is_of_channel_and_sequence() -> None:
@@ -75,7 +69,7 @@ def test_the_name_is_of_channel_and_sequence() -> None:
         lambda data: b"TGA2" + data[4:],
         lambda data: data[:4] + b"\xff\xff" + data[6:],
         lambda data: data[:6] + b"\1\0" + data[8:],
-        lambda data: data + bytes(ANNOUNCEMENT_MAX_BYTES),
+        lambda data: data + bytes(FRAME_MAX_BYTES),
     ],
 )
 def test_m02_a_frame_of_another_length_or_magic_is_refused(change: Any) -> None:

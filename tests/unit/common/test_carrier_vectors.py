@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tidegate import errors
-from tidegate.carrier.announcement import AnnouncementFrame, parse_announcement, read_announcement_frame
+from tidegate.carrier.announcement import parse_announcement, read_announcement_frame
 from tidegate.carrier.blocks import build_index, build_label, parse_index, parse_label
+from tidegate.carrier.frames import Frame
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import JoinedSource, read_part
 from tidegate.carrier.reader import VolumeReader
@@ -55,7 +56,7 @@ def read_without(facts: dict[str, Any], folder: Path) -> None:
     assert sha256(read_part(source, 2, 1 << 20)).hexdigest() == facts["chunks_sha256"]
 
 
-def check_signature(frame: AnnouncementFrame, key: str) -> None:
+def check_signature(frame: Frame, key: str) -> None:
     public = bytes.fromhex(key)
     assert frame.key_id == key_id(public)
     verify(public, pae(ANNOUNCEMENT_TYPE, frame.payload), frame.signature)
@@ -107,7 +108,7 @@ def test_the_writer_lays_out_the_volume_of_the_vector(tmp_path: Path) -> None:
     assert write_again.read_bytes() == (VECTORS / "ok_volume.volume").read_bytes()
 
 
-def rewrite(frame: AnnouncementFrame, preamble: bytes, folder: Path) -> Path:
+def rewrite(frame: Frame, preamble: bytes, folder: Path) -> Path:
     from made_volumes import MemoryBundle
 
     from tidegate_sender.media_writer import VolumeWriter

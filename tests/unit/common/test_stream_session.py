@@ -8,15 +8,10 @@ import pytest
 from made_volumes import CHANNEL, SIGNER, random_bytes
 
 from tidegate.carrier.announcement import Announcement, build_announcement, parse_announcement, read_announcement_frame
+from tidegate.carrier.frames import FRAME_MAX_BYTES, tag_of
 from tidegate.carrier.stream.address import packet_bytes, parse_address, symbol_bytes
 from tidegate.carrier.stream.header import HEADER_BYTES, check_headers
-from tidegate.carrier.stream.heartbeat import (
-    HEARTBEAT_MAX_BYTES,
-    Heartbeat,
-    build_heartbeat,
-    parse_heartbeat,
-    read_heartbeat_frame,
-)
+from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat, parse_heartbeat, read_heartbeat_frame
 from tidegate.carrier.stream.parts import bears_burst, borne_burst_bytes, borne_loss, plan_stream_parts
 from tidegate.carrier.stream.session import (
     PreambleAssembler,
@@ -25,7 +20,6 @@ from tidegate.carrier.stream.session import (
     full_spans,
     plan_session,
     preamble_datagrams,
-    preamble_tag,
     remaining_spans,
     resend_spans,
     sending_order,
@@ -194,7 +188,7 @@ def test_pieces_of_strangers_displace_no_preamble_that_has_more():
 
 
 def test_the_tag_of_a_preamble_is_of_its_bytes():
-    assert preamble_tag(b"a") != preamble_tag(b"b")
+    assert tag_of(b"a") != tag_of(b"b")
 
 
 # --- heartbeats -------------------------------------------------------------------------------
@@ -207,7 +201,7 @@ def heartbeat(**changes) -> Heartbeat:
 
 def test_a_heartbeat_is_read_as_it_was_written():
     data = build_heartbeat(heartbeat(checkpoint="low\n12\nroot\n"), SIGNER)
-    assert len(data) <= HEARTBEAT_MAX_BYTES
+    assert len(data) <= FRAME_MAX_BYTES
     frame = read_heartbeat_frame(data)
     assert frame.key_id == SIGNER.key_id
     assert parse_heartbeat(frame) == heartbeat(checkpoint="low\n12\nroot\n")

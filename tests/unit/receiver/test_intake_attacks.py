@@ -9,14 +9,9 @@ import pytest
 from made_bundles import content
 from receiver_world import CREATED, HighSide, LowSide, announced
 
-from tidegate.carrier.announcement import (
-    CHUNKS,
-    FILE_MAX_BYTES,
-    Announcement,
-    announcement_tag,
-    build_announcement,
-)
+from tidegate.carrier.announcement import CHUNKS, FILE_MAX_BYTES, Announcement, build_announcement
 from tidegate.carrier.blocks import Label, Place, build_label, preamble_digest
+from tidegate.carrier.frames import tag_of
 from tidegate.carrier.volume import RUNS_MAX, VolumeLayout
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.state.bundles import BundleState, set_bundle_state
@@ -69,7 +64,7 @@ def forged_volumes(low: LowSide, folder: Path, count: int) -> None:
         key_id = bytes.fromhex(low.keys["carrier"].key_id)
         data = struct.pack("<4sHH32s64s", b"TGA1", len(payload), 0, key_id, bytes(64)) + payload
         digest = preamble_digest(preamble)
-        label = Label(Place.OPENING, announcement_tag(data), 1, 1, 0, 1, len(preamble), digest, data)
+        label = Label(Place.OPENING, tag_of(data), 1, 1, 0, 1, len(preamble), digest, data)
         (folder / f"{number:04d}.TGV").write_bytes(build_label(label) + preamble)
 
 
@@ -146,7 +141,7 @@ def test_a_stolen_carrier_key_lays_out_no_more_than_two_of_its_largest_volumes(
         )
         data = build_announcement(announcement, low.keys["carrier"])
         digest = preamble_digest(preamble)
-        label = Label(Place.OPENING, announcement_tag(data), 1, 3, 0, 1, len(preamble), digest, data)
+        label = Label(Place.OPENING, tag_of(data), 1, 3, 0, 1, len(preamble), digest, data)
         (folder / f"{number}.TGV").write_bytes(build_label(label) + preamble)
     real, laid_out = VolumeLayout._lay_runs, []
 

@@ -15,8 +15,9 @@ from made_sets import striped_set
 from receiver_world import HighSide, LowSide, SignedBundle, destroy, records
 
 from tidegate.carrier import carved_search, carving
-from tidegate.carrier.announcement import PAYLOAD_OFFSET, announcement_tag, build_announcement
+from tidegate.carrier.announcement import build_announcement
 from tidegate.carrier.blocks import NO_ENTRIES, IndexBlock, build_index, parse_index
+from tidegate.carrier.frames import PAYLOAD_OFFSET, tag_of
 from tidegate.errors import MediaError, MediaNotFoundError, MediumLostError, NothingOnMediumError
 from tidegate_receiver.intake import ReceiveOptions, receive_media
 from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
@@ -315,7 +316,7 @@ def forged_blocks(low: LowSide, bundle: SignedBundle, count: int) -> bytes:
         data = bytearray(build_announcement(replace(plan, set=f"{number:016x}"), low.keys["carrier"]))
         data[PAYLOAD_OFFSET - 1] ^= 1
         announcement = bytes(data)
-        tag = announcement_tag(announcement)
+        tag = tag_of(announcement)
         blocks.append(build_index(IndexBlock(0, tag, 1, 0, NO_ENTRIES, NO_ENTRIES, announcement)))
     return b"".join(blocks)
 

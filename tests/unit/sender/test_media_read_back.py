@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from made_volumes import PREAMBLE, SIGNER, flip, make_bundle, small_plan
 
-from tidegate.carrier.announcement import announcement_tag, build_announcement
+from tidegate.carrier.announcement import build_announcement
+from tidegate.carrier.frames import tag_of
 from tidegate.errors import MediaWriteError, MediumLostError
 from tidegate_sender import media as media_module
 from tidegate_sender import media_read_back
@@ -25,7 +26,7 @@ BUNDLE = make_bundle(500_000)
 def writer(tmp_path: Path) -> VolumeWriter:
     plan = small_plan(BUNDLE, file_bytes=262144)
     data = build_announcement(plan, SIGNER)
-    made = VolumeWriter(tmp_path, plan, data, announcement_tag(data), PREAMBLE, sync=False)
+    made = VolumeWriter(tmp_path, plan, data, tag_of(data), PREAMBLE, sync=False)
     made.write(BUNDLE, lambda _done: None)
     return made
 
@@ -73,7 +74,7 @@ def test_a_medium_that_kept_an_older_copy_is_found(writer: VolumeWriter, tmp_pat
     older.mkdir()
     plan = small_plan(BUNDLE, file_bytes=262144)
     data = build_announcement(plan, SIGNER)
-    VolumeWriter(older, plan, data, announcement_tag(data), PREAMBLE, sync=False).write(BUNDLE, lambda _done: None)
+    VolumeWriter(older, plan, data, tag_of(data), PREAMBLE, sync=False).write(BUNDLE, lambda _done: None)
     file = writer.files[1]
     (older / file.path.name).replace(file.path)
     with pytest.raises(MediaWriteError):

@@ -4,50 +4,27 @@ A frame is split without looking into its JSON; whoever trusts it verifies it fi
 then. Whether its number is higher than the last one's is for whoever remembers it. Format: docs/format/stream.md.
 """
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import blake3
 from msgspec import Meta
 
 from tidegate import canonical
-from tidegate.carrier.announcement import PAYLOAD_OFFSET
-from tidegate.carrier.stream.header import TAG_BYTES
+from tidegate.carrier.frames import PAYLOAD_MAX_BYTES, Feature, Frame, FrameKind, check_opening, sign_frame, split_frame
 from tidegate.clock import TIME_PATTERN
-from tidegate.errors import CarrierFormatError, FeatureUnknownError, FormatError, SignatureError
+from tidegate.errors import CarrierFormatError, FormatError, SignatureError
 from tidegate.names import HEX64
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
     from tidegate.trust.root import Chain, VerifiedSigner
 
-HEARTBEAT_MAGIC = b"TGH1"
+HEARTBEAT = FrameKind("heartbeat", b"TGH1", layout_rule="S-11", feature_rule="S-11")
 HEARTBEAT_FORMAT: Final = 1
-HEARTBEAT_MAX_BYTES = 1400  # one datagram, whatever the MTU
-PAYLOAD_MAX_BYTES = HEARTBEAT_MAX_BYTES - PAYLOAD_OFFSET
 LINK_PATTERN = r"^[a-z0-9._-]{1,64}\Z"
 INTERVAL_MAX_SECONDS = 3600
 
-_HEADER = struct.Struct("<4sHH32s64s")
-
 _Count = Annotated[int, Meta(ge=1, le=canonical.INTEGER_MAX)]
-_Feature = Annotated[str, Meta(max_length=64)]
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatFrame:
-    """A heartbeat taken apart, nothing verified."""
-
-    key_id: str
-    signature: bytes
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Opening:
-    format: int
-    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +32,7 @@ class Heartbeat:
     """What a heartbeat says. `sequence` is the highest number of the channel sent over this link, 0 for none."""
 
     format: Literal[1]
-    critical: Annotated[tuple[_Feature, ...], Meta(max_length=16)]
+    critical: Annotated[tuple[Feature, ...], Meta(max_length=16)]
     channel: Annotated[str, Meta(pattern=HEX64)]
     epoch: _Count
     link: Annotated[str, Meta(pattern=LINK_PATTERN)]
@@ -66,37 +43,21 @@ class Heartbeat:
     checkpoint: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
 
 
-def heartbeat_tag(data: bytes | memoryview) -> bytes:
-    """The tag of the datagram that carries the frame `data`."""
-    return blake3.blake3(data).digest(TAG_BYTES)
-
-
 def build_heartbeat(heartbeat: Heartbeat, signer: "Signer") -> bytes:
     """The signed frame. Raises what a reader would raise, so that nothing unreadable is sent."""
-    from tidegate.trust.envelope import HEARTBEAT_TYPE, pae
+    from tidegate.trust.envelope import HEARTBEAT_TYPE
 
     payload = canonical.dumps(heartbeat)
     _parse_payload(payload)
-    signature = signer.sign(pae(HEARTBEAT_TYPE, payload))
-    return _HEADER.pack(HEARTBEAT_MAGIC, len(payload), 0, bytes.fromhex(signer.key_id), signature) + payload
+    return sign_frame(HEARTBEAT, payload, HEARTBEAT_TYPE, signer)
 
 
-def read_heartbeat_frame(data: bytes | memoryview) -> HeartbeatFrame:
+def read_heartbeat_frame(data: bytes | memoryview) -> Frame:
     """Split `data`, exactly one heartbeat. No JSON is parsed. Raises CarrierFormatError."""
-    data = bytes(data[: HEARTBEAT_MAX_BYTES + 1])
-    if not PAYLOAD_OFFSET < len(data) <= HEARTBEAT_MAX_BYTES:
-        raise CarrierFormatError(
-            f"heartbeat: {len(data)} bytes, not within {PAYLOAD_OFFSET + 1} … {HEARTBEAT_MAX_BYTES} (S-11)"
-        )
-    magic, length, zero, key_id, signature = _HEADER.unpack_from(data)
-    if magic != HEARTBEAT_MAGIC:
-        raise CarrierFormatError(f"heartbeat: starts with {magic.hex()}, not {HEARTBEAT_MAGIC.hex()} (S-11)")
-    if zero or length != len(data) - PAYLOAD_OFFSET:
-        raise CarrierFormatError(f"heartbeat: speaks of {length} bytes, has {len(data) - PAYLOAD_OFFSET} (S-11)")
-    return HeartbeatFrame(key_id.hex(), signature, data[PAYLOAD_OFFSET:])
+    return split_frame(HEARTBEAT, data)
 
 
-def verify_heartbeat(frame: HeartbeatFrame, chain: "Chain") -> "VerifiedSigner":
+def verify_heartbeat(frame: Frame, chain: "Chain") -> "VerifiedSigner":
     """Check that a carrier key of the channel's newest root signed; raises SignatureError."""
     from tidegate.trust.envelope import HEARTBEAT_TYPE, Signature, pae
     from tidegate.trust.payload import RoleName, RootType
@@ -113,7 +74,7 @@ def verify_heartbeat(frame: HeartbeatFrame, chain: "Chain") -> "VerifiedSigner":
     return signers[0]
 
 
-def parse_heartbeat(frame: HeartbeatFrame) -> Heartbeat:
+def parse_heartbeat(frame: Frame) -> Heartbeat:
     """The payload of a frame whose signature the caller has verified.
 
     Raises FeatureUnknownError for a format or feature from the future, CarrierFormatError for anything malformed.
@@ -123,14 +84,7 @@ def parse_heartbeat(frame: HeartbeatFrame) -> Heartbeat:
 
 def _parse_payload(payload: bytes) -> Heartbeat:
     try:
-        opening = canonical.loads(payload, _Opening, what="heartbeat", max_bytes=PAYLOAD_MAX_BYTES)
-        if opening.format != HEARTBEAT_FORMAT:
-            raise FeatureUnknownError(
-                f"heartbeat: format {opening.format}, this version reads {HEARTBEAT_FORMAT} (S-11)"
-            )
-        if opening.critical:
-            unknown = ", ".join(map(repr, opening.critical))
-            raise FeatureUnknownError(f"heartbeat: needs {unknown}, unknown to this version (S-11)")
+        check_opening(HEARTBEAT, payload, HEARTBEAT_FORMAT, frozenset())
         return canonical.loads(payload, Heartbeat, what="heartbeat", max_bytes=PAYLOAD_MAX_BYTES)
     except FormatError as error:
         raise CarrierFormatError(f"{error.message} (S-11)") from None

@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import blake3
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.carrier.announcement import CHUNKS, COVER, HEAD, Announcement
-from tidegate.carrier.stream.header import HEADER_BYTES, PIECES_MAX, TAG_BYTES, Kind, build_headers
+from tidegate.carrier.frames import tag_of
+from tidegate.carrier.stream.header import HEADER_BYTES, PIECES_MAX, Kind, build_headers
 from tidegate.carrier.stream.parts import Parts
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import FormatError
@@ -128,10 +128,6 @@ def symbol_lengths(geometry: PartGeometry, group: int, order: NDArray[np.int64])
 # --- the preamble in pieces ---------------------------------------------------------------------
 
 
-def preamble_tag(preamble: bytes) -> bytes:
-    return blake3.blake3(preamble).digest(TAG_BYTES)
-
-
 def preamble_datagrams(preamble: bytes, *, first_running: int = 0) -> tuple[bytes, ...]:
     """The datagrams of kind trust that carry `preamble`. Raises FormatError for one that is empty or too long."""
     if not 0 < len(preamble) <= PREAMBLE_MAX_BYTES:
@@ -139,7 +135,7 @@ def preamble_datagrams(preamble: bytes, *, first_running: int = 0) -> tuple[byte
     pieces = [preamble[start : start + PIECE_BYTES] for start in range(0, len(preamble), PIECE_BYTES)]
     headers = build_headers(
         Kind.TRUST,
-        preamble_tag(preamble),
+        tag_of(preamble),
         len(pieces),
         first_running=first_running,
         lengths=np.array([len(piece) for piece in pieces]),
@@ -175,7 +171,7 @@ class PreambleAssembler:
             return None
         preamble = partial.join()
         self._drop(tag)
-        return preamble if preamble_tag(preamble) == tag else None
+        return preamble if tag_of(preamble) == tag else None
 
     @staticmethod
     def _fits(piece: int, pieces: int, length: int) -> bool:
