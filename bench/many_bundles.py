@@ -24,7 +24,7 @@ from tidegate.state.bundles import put_bundle  # noqa: E402
 from tidegate.state.sendings import Sending, put_sending  # noqa: E402
 from tidegate.trust.envelope import MANIFEST_TYPE, sign_detached  # noqa: E402
 from tidegate.workspace import Workspace  # noqa: E402
-from tidegate_sender.packing_records import bundle_row  # noqa: E402
+from tidegate_sender.packing.records import bundle_row  # noqa: E402
 
 CHUNK_BYTES = 1 << 20
 

@@ -32,11 +32,11 @@ from tidegate.initialisation import initialise
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.workspace import Workspace
-from tidegate_receiver.requirements import missing_sequences
-from tidegate_sender.packing import PackOptions, _Packing
-from tidegate_sender.packing_confirmed import confirmed_base
-from tidegate_sender.packing_content import Content
-from tidegate_sender.slip_memory import Confirmed, put_confirmed
+from tidegate_receiver.intake.requirements import missing_sequences
+from tidegate_sender.packing.confirmed import confirmed_base
+from tidegate_sender.packing.content import Content
+from tidegate_sender.packing.pack import PackOptions, _Packing
+from tidegate_sender.slips.memory import Confirmed, put_confirmed
 
 BLOB_BYTES = 16
 SEED = 2026

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from tidegate.registry.reference import parse_reference
 from tidegate.wanted import Wanted
-from tidegate_receiver.serve_catalog import Catalog, Repository
+from tidegate_receiver.serving.catalog import Catalog, Repository
 
 
 class Presence(StrEnum):

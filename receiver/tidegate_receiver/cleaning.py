@@ -20,12 +20,12 @@ from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, folder_bytes,
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
 from tidegate_receiver.cleaning_content import clean_content
-from tidegate_receiver.numbering import read_void, withdrawal
-from tidegate_receiver.promotion import LOAD_LOCK
-from tidegate_receiver.quarantine import empty_quarantine, holds_content
-from tidegate_receiver.records import STREAM
-from tidegate_receiver.spool import Spool, disk
-from tidegate_receiver.unverified import list_unverified, touched
+from tidegate_receiver.intake.numbering import read_void, withdrawal
+from tidegate_receiver.intake.quarantine import empty_quarantine, holds_content
+from tidegate_receiver.intake.records import STREAM
+from tidegate_receiver.intake.unverified import list_unverified, touched
+from tidegate_receiver.promotion.promotion import LOAD_LOCK
+from tidegate_receiver.reassembly.spool import Spool, disk
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace

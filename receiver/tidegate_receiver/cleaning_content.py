@@ -26,9 +26,9 @@ from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, f
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
 from tidegate.units import format_bytes
+from tidegate_receiver.intake.numbering import LET_GO, LET_GO_TOLD
+from tidegate_receiver.intake.quarantine import QuarantinedBundle
 from tidegate_receiver.inventory import own_copy
-from tidegate_receiver.numbering import LET_GO, LET_GO_TOLD
-from tidegate_receiver.quarantine import QuarantinedBundle
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace

@@ -15,9 +15,9 @@ from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundl
 from tidegate.state.channels import ensure_channel, get_channel, note_sequence
 from tidegate.state.db import Transaction
 from tidegate.state.names import begin_epoch, set_name_if_newer
-from tidegate_receiver.numbering import LET_GO, void_detail
-from tidegate_receiver.quarantine import QuarantinedBundle
-from tidegate_receiver.records import SIDE
+from tidegate_receiver.intake.numbering import LET_GO, void_detail
+from tidegate_receiver.intake.quarantine import QuarantinedBundle
+from tidegate_receiver.intake.records import SIDE
 from tidegate_receiver.trusted_time import note_time
 
 if TYPE_CHECKING:

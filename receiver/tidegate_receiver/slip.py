@@ -19,7 +19,7 @@ from tidegate.slip.code import Code, parse_code
 from tidegate.slip.numbers import NO_NUMBERS, NONE, NUMBER_MAX, Numbers
 from tidegate.slip.proof import SlipProof
 from tidegate.slip.slip import EPOCH_MAX, Slip, Statement, fit, sign_slip
-from tidegate_receiver.numbering import Standing, code_text, note_told, read_standing
+from tidegate_receiver.intake.numbering import Standing, code_text, note_told, read_standing
 
 if TYPE_CHECKING:
     from tidegate.trust.store import PinnedChannel

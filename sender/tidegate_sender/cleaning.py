@@ -32,11 +32,11 @@ from tidegate.retention import (
 )
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
-from tidegate_sender.packing import PART_PREFIX
-from tidegate_sender.packing_records import LOCK_FILE
+from tidegate_sender.packing.pack import PART_PREFIX
+from tidegate_sender.packing.records import LOCK_FILE
 from tidegate_sender.riding import COVER_ENDING, open_carried
-from tidegate_sender.set_state import find_set
-from tidegate_sender.slip_memory import held_by_all
+from tidegate_sender.sets.state import find_set
+from tidegate_sender.slips.memory import held_by_all
 
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction

@@ -16,9 +16,9 @@ from tidegate.lookup import FoundBundle
 from tidegate.media.register import tracked_medium
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, set_bundle_state
 from tidegate.workspace import Workspace
-from tidegate_sender.media import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
+from tidegate_sender.media.writing import WriteEstimate, WriteOutcome, WriteReport, estimate_write, write_volume
 from tidegate_sender.riding import make_cover, open_carried
-from tidegate_sender.slip_reading import was_sent
+from tidegate_sender.slips.reading import was_sent
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest

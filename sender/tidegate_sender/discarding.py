@@ -16,10 +16,10 @@ from tidegate.ledger.entries import Event, entry
 from tidegate.lookup import bundle_path, resolve_bundle
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import get_channel, put_channel
-from tidegate_sender.packing_records import LOCK_FILE, reset_names
+from tidegate_sender.packing.records import LOCK_FILE, reset_names
 from tidegate_sender.riding import COVER_ENDING
-from tidegate_sender.slip_memory import get_confirmed
-from tidegate_sender.slip_reading import was_sent
+from tidegate_sender.slips.memory import get_confirmed
+from tidegate_sender.slips.reading import was_sent
 
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction

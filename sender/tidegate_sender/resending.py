@@ -22,12 +22,12 @@ from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number
 from tidegate.text import printable
 from tidegate_sender.delivery import Delivery, Progress, SendOptions, VolumePart, deliver
-from tidegate_sender.media_plan import plan_announcement
-from tidegate_sender.media_target import bundle_id_of
+from tidegate_sender.media.plan import plan_announcement
+from tidegate_sender.media.target import bundle_id_of
 from tidegate_sender.resend_plan import NotSent, ResendItem, ResendPlan, Wish, groups_of
 from tidegate_sender.riding import open_carried
-from tidegate_sender.slip_memory import get_confirmed
-from tidegate_sender.slip_reading import sent_bundles, was_sent
+from tidegate_sender.slips.memory import get_confirmed
+from tidegate_sender.slips.reading import sent_bundles, was_sent
 
 if TYPE_CHECKING:
     from tidegate.ledger.entries import Medium
@@ -161,7 +161,7 @@ def resend(
 def _check_medium_for_pieces(medium: Path, plan: Announcement) -> None:
     """A copy with more of the bundle must not make place for pieces of it."""
     from tidegate.carrier.announcement import parse_announcement
-    from tidegate_sender.media_target import check_medium
+    from tidegate_sender.media.target import check_medium
 
     check_medium(medium)
     for volume in find_volumes(medium).volumes:

@@ -14,7 +14,7 @@ from tidegate.restoring import confirmed_last, lost_numbers, note_lost
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
 from tidegate.state.channels import ensure_channel, put_channel
 from tidegate.state.db import Transaction
-from tidegate_sender.packing_records import SIDE, bundle_row, reset_names
+from tidegate_sender.packing.records import SIDE, bundle_row, reset_names
 
 if TYPE_CHECKING:
     from tidegate.restoring import Rebuilt

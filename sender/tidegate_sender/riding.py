@@ -33,7 +33,7 @@ from tidegate.ledger.tiles import LENGTH_BYTES
 from tidegate.lookup import bundle_path
 from tidegate.state.bundles import BundleRow, get_bundle, list_bundles, set_bundle_state
 from tidegate.units import KIB
-from tidegate_sender.slip_memory import get_confirmed, list_cosigned
+from tidegate_sender.slips.memory import get_confirmed, list_cosigned
 
 if TYPE_CHECKING:
     from tidegate.ledger.checkpoint import Checkpoint

@@ -10,7 +10,7 @@ from tidegate import clock
 from tidegate.errors import NotReleasedError
 from tidegate.retention import Kind
 from tidegate.state.bundles import BundleState
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 A, B, C = (noise(seed) for seed in (1, 2, 3))
 

@@ -19,7 +19,7 @@ from signing import Cosign
 from two_sides import Sides
 
 from tidegate.registry.client import RegistryClient
-from tidegate_receiver.serve import StageServer
+from tidegate_receiver.serving.server import StageServer
 
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))
 

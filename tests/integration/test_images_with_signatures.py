@@ -20,7 +20,7 @@ from two_sides import Sides
 
 from tidegate.oci import OCI_INDEX
 from tidegate.registry.client import RegistryClient
-from tidegate_receiver.serve import StageServer
+from tidegate_receiver.serving.server import StageServer
 
 
 @pytest.fixture(scope="module")

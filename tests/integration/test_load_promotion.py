@@ -49,10 +49,10 @@ from tidegate.state.names import get_name
 from tidegate.trust.payload import Limits
 from tidegate.trust.rotation import revoke_key
 from tidegate.workspace import Workspace
-from tidegate_receiver import requirements
-from tidegate_receiver.promotion import load
-from tidegate_receiver.release import Releaser
-from tidegate_receiver.stages import find_stage, list_stages
+from tidegate_receiver.intake import requirements
+from tidegate_receiver.promotion.promotion import load
+from tidegate_receiver.promotion.release import Releaser
+from tidegate_receiver.promotion.stages import find_stage, list_stages
 
 NAME = f"{CHANNEL[:4]}-0001"
 APP = "localhost:5000/app:1"
@@ -452,7 +452,7 @@ import os, signal, sys
 from tidegate.trust.payload import Limits
 from tidegate.trust.rotation import revoke_key
 from tidegate.workspace import Workspace
-from tidegate_receiver.promotion import load
+from tidegate_receiver.promotion.promotion import load
 count, limit = 0, int(sys.argv[2])
 WATCHED = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.symlink", "os.truncate"}
 def hook(event, arguments):
@@ -508,7 +508,7 @@ def test_a_second_load_at_the_same_time_is_refused(
     high: Workspace, low: Depot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quarantine(high, low, artifacts(low))
-    monkeypatch.setattr("tidegate_receiver.promotion._LOCK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("tidegate_receiver.promotion.promotion._LOCK_WAIT_SECONDS", 0.0)
     other = Workspace.open(high.root)
     found: list[type[BaseException]] = []
 

@@ -13,7 +13,7 @@ from made_volumes import PREAMBLE, SIGNER, make_bundle, open_one
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import read_part
 from tidegate.errors import MediaFullError, MediaWriteError, MediumLostError
-from tidegate_sender.media import ReadBack, WriteOutcome, WritePhase, estimate_write, write_volume
+from tidegate_sender.media.writing import ReadBack, WriteOutcome, WritePhase, estimate_write, write_volume
 
 pytestmark = pytest.mark.system
 MIB = 1 << 20

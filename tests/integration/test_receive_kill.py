@@ -13,7 +13,7 @@ from made_bundles import content
 from receiver_world import HighSide, LowSide, SignedBundle
 
 from tidegate.ledger.verify import verify_ledger
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 WORKER = Path(__file__).parents[1] / "support" / "receive_worker.py"
 BLOBS = [content(number, 150_000) for number in range(6)]

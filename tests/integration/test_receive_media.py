@@ -16,7 +16,7 @@ from made_bundles import content
 from receiver_world import HighSide, LowSide
 
 from tidegate.errors import MediumLostError, NothingOnMediumError
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 MIB = 1 << 20
 BLOBS = [content(number, 3 * MIB) for number in range(8)]

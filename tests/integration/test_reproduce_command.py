@@ -12,8 +12,8 @@ from two_sides import Answer, Sides, noise
 from tidegate.bundle import chunks
 from tidegate.bundle.manifest import Compressor
 from tidegate.depot.store import Depot
-from tidegate_sender import reproduction
-from tidegate_sender.reproduction import Verdict, reproduce
+from tidegate_sender.packing import reproduction
+from tidegate_sender.packing.reproduction import Verdict, reproduce
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot
 from tidegate.errors import HostError
 from tidegate.names import hex_of
-from tidegate_receiver.serve import StageServer
+from tidegate_receiver.serving.server import StageServer
 
 SKOPEO = shutil.which("skopeo")
 CRANE = shutil.which("crane") or shutil.which("crane", path=str(Path("~/go/bin").expanduser()))
@@ -185,7 +185,7 @@ def test_an_address_that_is_taken_is_a_named_error(server: StageServer, stage: D
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_cleanly_on_a_signal(stage: Depot, number: signal.Signals) -> None:
     program = (
-        "import sys; from pathlib import Path; from tidegate_receiver.serve import serve;"
+        "import sys; from pathlib import Path; from tidegate_receiver.serving.server import serve;"
         "serve(Path(sys.argv[1]), ('127.0.0.1', 0), ready=lambda address: print(address, flush=True)); print('ended')"
     )
     command = [sys.executable, "-c", program, str(stage.folder)]

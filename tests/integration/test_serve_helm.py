@@ -16,7 +16,7 @@ from tidegate.charts.archive import read_chart
 from tidegate.charts.artifact import add_chart
 from tidegate.depot.store import Depot
 from tidegate.errors import HostError
-from tidegate_receiver.serve import StageServer, TlsFiles
+from tidegate_receiver.serving.server import StageServer, TlsFiles
 
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))
 needs_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed: tests/system-packages.sh builds it")

@@ -13,8 +13,8 @@ import pytest
 from content import add_image
 
 from tidegate.depot.store import Depot
-from tidegate_receiver import serve_patience
-from tidegate_receiver.serve import StageServer, TlsFiles
+from tidegate_receiver.serving import patience as serve_patience
+from tidegate_receiver.serving.server import StageServer, TlsFiles
 
 MANY = 40
 MIB = 1 << 20

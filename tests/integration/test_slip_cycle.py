@@ -208,7 +208,7 @@ def test_the_head_in_a_slip_is_one_that_the_sites_ledger_answers_for(world: Worl
     world.carry(world.pack()["bundle"])
     world.read(world.slip()["slip"])
     from tidegate.workspace import Workspace
-    from tidegate_sender.slip_memory import get_witnessed
+    from tidegate_sender.slips.memory import get_witnessed
 
     with Workspace.open(world.folder / "low").state.reading() as tx:
         seen = get_witnessed(tx, "plant-7")

@@ -24,7 +24,7 @@ from tidegate.carrier.announcement import build_announcement
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.parts import plan_stream_parts
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 BLOBS = [content(1, 900_000), content(2, 90_000)]
 QUIET = ("--heartbeat", "0s", "--canary", "0s", "--mtu", "1500")

@@ -10,7 +10,7 @@ from made_bundles import content
 from made_streams import make_session
 from receiver_world import HighSide, LowSide
 
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 BLOBS = [content(1, 3_000_000)]
 JUNK_RATE = 20e6

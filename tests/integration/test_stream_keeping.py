@@ -20,13 +20,13 @@ from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.retention import DAY_SECONDS
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import note_detail
+from tidegate_receiver.intake.numbering import read_standing
+from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.intake.unverified import list_unverified
 from tidegate_receiver.listener import keeping
 from tidegate_receiver.listener.canaries import HOUR_SECONDS
 from tidegate_receiver.listener.keeping import Keeper
 from tidegate_receiver.listener.status import link_status
-from tidegate_receiver.numbering import read_standing
-from tidegate_receiver.outcomes import OutcomeKind
-from tidegate_receiver.unverified import list_unverified
 
 BLOBS = [content(1, 900_000), content(2, 90_000)]
 

@@ -25,8 +25,8 @@ from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import HostError
+from tidegate_receiver.intake.outcomes import OutcomeKind
 from tidegate_receiver.listener.status import link_status
-from tidegate_receiver.outcomes import OutcomeKind
 
 BLOBS = [content(1, 1_700_000), content(2, 90_000), b"small", content(3, 300_000)]
 

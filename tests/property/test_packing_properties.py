@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.bundle.manifest import Compressor, Manifest
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, Tables, check_tables
-from tidegate_sender.packing_layout import SMALL_BELOW_BYTES, lay_out
+from tidegate_sender.packing.layout import SMALL_BELOW_BYTES, lay_out
 
 SIZES = (
     st.integers(1, 5000)

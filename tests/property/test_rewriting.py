@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.registry.reference import place_of
-from tidegate_receiver.rewriting import new_place
+from tidegate_receiver.promotion.rewriting import new_place
 
 PART = st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True)
 PATH = st.lists(PART, min_size=1, max_size=3).map("/".join)

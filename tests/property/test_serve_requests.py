@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from tidegate.depot.store import Depot
-from tidegate_receiver.serve_api import RegistryApp
-from tidegate_receiver.serve_catalog import StageCatalog
+from tidegate_receiver.serving.api import RegistryApp
+from tidegate_receiver.serving.catalog import StageCatalog
 
 SECRET = b"a blob that no name reaches"
 PARTS = st.sampled_from(

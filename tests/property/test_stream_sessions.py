@@ -12,11 +12,11 @@ from ring_slots import SLOTS, lay
 
 from tidegate.carrier.announcement import CHUNKS, read_announcement_frame
 from tidegate.carrier.stream.header import HEADER_BYTES, Kind, build_headers
+from tidegate_receiver.intake.verification import VerifiedAnnouncement
 from tidegate_receiver.listener.batches import RingView
 from tidegate_receiver.listener.groups import ArrivingGroup, BufferPool
 from tidegate_receiver.listener.ring import Ring
 from tidegate_receiver.listener.session import Session
-from tidegate_receiver.verification import VerifiedAnnouncement
 
 
 @functools.cache

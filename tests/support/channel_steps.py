@@ -250,7 +250,7 @@ class ChannelSteps(RuleBasedStateMachine):
         return ""
 
     def confirmed_here(self) -> object:
-        from tidegate_sender.slip_memory import get_confirmed
+        from tidegate_sender.slips.memory import get_confirmed
 
         with self.world.low() as low, low.state.reading() as tx:
             return get_confirmed(tx, low.trust.own_channel().channel_id, self.low.epoch, SITE)

@@ -129,7 +129,7 @@ class World:
 
     def pack(self, contents: dict[str, bytes], *, days: int = 0, full: bool = False) -> Packed:
         """Pack an artifact ``files/NAME`` for each of `contents`."""
-        from tidegate_sender.packing import PackOptions, pack
+        from tidegate_sender.packing.pack import PackOptions, pack
 
         with self.low() as low:
             wanted = [files_artifact(low, name, data) for name, data in sorted(contents.items())]
@@ -158,7 +158,7 @@ class World:
     def send_striped(self, bundle: Packed, sticks: list[Path]) -> None:
         """A set of which any one stick may be lost."""
         from tidegate_sender.delivery import SendOptions
-        from tidegate_sender.set_delivery import SetDelivery, SetOptions
+        from tidegate_sender.sets.delivery import SetDelivery, SetOptions
 
         with self.low() as low:
             low.begin()
@@ -235,25 +235,25 @@ class World:
     # --- the high side ---------------------------------------------------------------------------
 
     def receive(self, sticks: list[Path]) -> Any:
-        from tidegate_receiver.intake import receive_media
+        from tidegate_receiver.intake.intake import receive_media
 
         with self.high() as high:
             return receive_media(high, tuple(sticks))
 
     def load(self, bundle_id: str) -> Any:
-        from tidegate_receiver.promotion import load
+        from tidegate_receiver.promotion.promotion import load
 
         with self.high() as high:
             return load(high, bundle_id)
 
     def admit(self, bundle_id: str) -> Any:
-        from tidegate_receiver.admission import admit
+        from tidegate_receiver.intake.admission import admit
 
         with self.high() as high:
             return admit(high, bundle_id, high.signer("approver"), "asked", trust_time=False)
 
     def deny(self, bundle_id: str) -> Any:
-        from tidegate_receiver.admission import deny
+        from tidegate_receiver.intake.admission import deny
 
         with self.high() as high:
             return deny(high, bundle_id, high.signer("approver"), "asked")
@@ -294,7 +294,7 @@ class World:
             return make_slip(high, channel, proof_from=first)
 
     def read_slip(self, text: str) -> Any:
-        from tidegate_sender.slip_reading import read_slip
+        from tidegate_sender.slips.reading import read_slip
 
         with self.low() as low:
             return read_slip(low, text)

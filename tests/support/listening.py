@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from receiver_world import HighSide
 
 from tidegate.carrier.stream.address import parse_address
+from tidegate_receiver.intake.outcomes import ReceiveOutcome
 from tidegate_receiver.listener.counting import LinkCounts
 from tidegate_receiver.listener.opening import open_stream_socket
 from tidegate_receiver.listener.worker import ListenOptions, Worker
-from tidegate_receiver.outcomes import ReceiveOutcome
 
 TIME_LIMIT_SECONDS = 60
 

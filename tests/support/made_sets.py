@@ -9,8 +9,8 @@ from receiver_world import LowSide
 
 from tidegate.carrier.announcement import STRIPES, Announcement
 from tidegate.erasure.geometry import PartGeometry
-from tidegate_sender.media import write_volume
-from tidegate_sender.media_plan import plan_announcement
+from tidegate_sender.media.plan import plan_announcement
+from tidegate_sender.media.writing import write_volume
 
 
 def small_announcement(bundle: MadeBundle, chunks: PartGeometry, set_name: str = "a5" * 8) -> Announcement:

@@ -16,8 +16,8 @@ from tidegate.carrier.reader import VolumeReader
 from tidegate.carrier.volume import Run
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.trust.keys import FileSigner
-from tidegate_sender.media_plan import plan_announcement
-from tidegate_sender.media_writer import VolumeWriter
+from tidegate_sender.media.plan import plan_announcement
+from tidegate_sender.media.volume_writer import VolumeWriter
 
 SIGNER = FileSigner(bytes(range(32)), "test-holder")
 PREAMBLE = b'{"a chain of roots stands here":true}\n' * 20

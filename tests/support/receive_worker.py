@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tidegate.workspace import Workspace
-from tidegate_receiver.intake import ReceiveOptions, receive
+from tidegate_receiver.intake.intake import ReceiveOptions, receive
 
 CALLS = ("pwrite", "write", "fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "chmod", "rmdir")
 

@@ -22,9 +22,9 @@ from tidegate.trust.keys import FileSigner
 from tidegate.trust.root import Chain
 from tidegate.trust.rotation import create_channel_root, rotate
 from tidegate.workspace import Workspace
-from tidegate_receiver.intake import ReceiveOptions, receive
-from tidegate_receiver.outcomes import ReceiveOutcome
-from tidegate_sender.media import write_volume
+from tidegate_receiver.intake.intake import ReceiveOptions, receive
+from tidegate_receiver.intake.outcomes import ReceiveOutcome
+from tidegate_sender.media.writing import write_volume
 
 CREATED = 1_772_000_000  # 2026-02-25
 SITE = "plant-7"

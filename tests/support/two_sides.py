@@ -19,7 +19,7 @@ from tidegate.ledger.log import Log
 from tidegate.ledger.verify import verify_ledger
 from tidegate.state.bundles import BundleRow, BundleState, list_bundles
 from tidegate.workspace import Workspace
-from tidegate_sender.media import write_volume
+from tidegate_sender.media.writing import write_volume
 
 CHANNEL = "plant"
 TIME_LIMIT_SECONDS = 120

@@ -19,8 +19,8 @@ def command(invocation: Invocation, bundle: str, reason: str, trust_time: bool, 
     """Let in BUNDLE, which is whole in quarantine and waits because its number or its time of creation jumps; or deny
     it. Ask the low side first whether the jump is right. An approver's key decides, and an entry says whose."""
     from tidegate.clock import format_time
-    from tidegate_receiver.admission import admit as admit_bundle
-    from tidegate_receiver.admission import deny as deny_bundle
+    from tidegate_receiver.intake.admission import admit as admit_bundle
+    from tidegate_receiver.intake.admission import deny as deny_bundle
 
     workspace = invocation.workspace(Role.HIGH)
     signer = workspace.signer_of(key) if key else workspace.signer("approver")

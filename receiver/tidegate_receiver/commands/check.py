@@ -24,8 +24,8 @@ def command(invocation: Invocation, sources: tuple[str, ...], stage: str | None,
     """Say of every image that Kubernetes manifests and charts need whether a stage has it. - is standard input."""
     from tidegate.wanted import gather_wanted
     from tidegate_receiver.availability import Presence, check_wanted
-    from tidegate_receiver.serve_catalog import StageCatalog
-    from tidegate_receiver.stages import find_stage
+    from tidegate_receiver.promotion.stages import find_stage
+    from tidegate_receiver.serving.catalog import StageCatalog
 
     workspace = invocation.workspace(Role.HIGH)
     folder = find_stage(workspace, stage)

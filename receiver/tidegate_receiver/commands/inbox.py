@@ -13,7 +13,7 @@ from tidegate.units import format_bytes
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction
     from tidegate.workspace import Workspace
-    from tidegate_receiver.unverified import Unverified
+    from tidegate_receiver.intake.unverified import Unverified
 
 
 @click.command("inbox", short_help="Bundles, their state, what is missing, what to do next.")
@@ -23,7 +23,7 @@ def command(invocation: Invocation) -> None:
     from tidegate.clock import format_time
     from tidegate.commands.status import next_step
     from tidegate.state.bundles import list_bundles
-    from tidegate_receiver.unverified import list_unverified
+    from tidegate_receiver.intake.unverified import list_unverified
 
     workspace = invocation.workspace(Role.HIGH)
     with workspace.state.reading() as tx:
@@ -76,7 +76,7 @@ def _show_unverified(invocation: Invocation, item: "Unverified") -> tuple[str, s
 
 def _withdrawals(tx: "Transaction", rows: tuple[BundleRow, ...]) -> dict[str, str]:
     """bundle_id → why the low side took it back."""
-    from tidegate_receiver.numbering import read_void, withdrawal
+    from tidegate_receiver.intake.numbering import read_void, withdrawal
 
     epochs = {(row.channel_id, int(row.detail.get("epoch", 1))) for row in rows}
     void = {key: read_void(tx, *key) for key in epochs}
@@ -86,7 +86,7 @@ def _withdrawals(tx: "Transaction", rows: tuple[BundleRow, ...]) -> dict[str, st
 
 def _show_gaps(invocation: Invocation, workspace: "Workspace") -> None:
     """A line for each channel of which numbers have not come; what is void is no gap."""
-    from tidegate_receiver.numbering import read_standing
+    from tidegate_receiver.intake.numbering import read_standing
 
     for channel in workspace.trust.list():
         with workspace.state.reading() as tx:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tidegate.workspace import Workspace
     from tidegate_receiver.naming.formats import ReportFormat
-    from tidegate_receiver.promotion import LoadReport
+    from tidegate_receiver.promotion.promotion import LoadReport
 
 
 @click.command("load", short_help="Promote a bundle into the depot and a stage; also into registries or folders.")
@@ -41,9 +41,9 @@ def command(
 
     With --direct, BUNDLE is a transfer list or an image, as pack takes them, from registries that this host reaches.
     """
-    from tidegate_receiver.after_load import follow
     from tidegate_receiver.naming.formats import parse_report_option
-    from tidegate_receiver.promotion import load
+    from tidegate_receiver.promotion.after_load import follow
+    from tidegate_receiver.promotion.promotion import load
 
     wanted = tuple(map(parse_report_option, reports))
     workspace = invocation.workspace(Role.HIGH)
@@ -72,8 +72,8 @@ def _load_directly(
     *,
     asked: bool,
 ) -> None:
-    from tidegate_receiver.after_load import follow
-    from tidegate_receiver.direct import load_directly
+    from tidegate_receiver.promotion.after_load import follow
+    from tidegate_receiver.promotion.direct import load_directly
 
     with report.progress() as progress:
         done, failures = load_directly(workspace, what, to=to, asked=asked, progress=progress)

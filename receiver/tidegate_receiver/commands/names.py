@@ -27,7 +27,7 @@ def command(invocation: Invocation, to: str | None, stage: bool, host: str, kind
     from tidegate.errors import UsageError
     from tidegate.state.placements import STAGE, list_targets
     from tidegate_receiver.naming.formats import make_report, write_report
-    from tidegate_receiver.target_plan import open_target
+    from tidegate_receiver.promotion.destinations import open_target
 
     workspace = invocation.workspace(Role.HIGH)
     report = invocation.report

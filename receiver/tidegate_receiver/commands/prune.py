@@ -17,7 +17,7 @@ def command(invocation: Invocation, to: str | None, remove: bool) -> None:
 
     What was changed there since, or has the same content as something that stays, is left and named.
     """
-    from tidegate_receiver.pruning import PruneState, prune
+    from tidegate_receiver.promotion.pruning import PruneState, prune
 
     report = invocation.report
     found = prune(invocation.workspace(Role.HIGH), to, remove=remove)

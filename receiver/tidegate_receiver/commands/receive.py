@@ -55,7 +55,7 @@ def receive_and_load(
     report: Report, workspace: "Workspace", *places: Path, dry_run: bool, damaged: bool = False
 ) -> int:
     """Receive from `places`, load what an automatic channel brought, and tell; the exit code of the worst."""
-    from tidegate_receiver.intake import ReceiveOptions, receive_media
+    from tidegate_receiver.intake.intake import ReceiveOptions, receive_media
 
     with report.progress() as progress:
         found = receive_media(workspace, places, ReceiveOptions(dry_run=dry_run, progress=progress, damaged=damaged))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tidegate.errors import TidegateError
 from tidegate.report import Report, counted, print_error
 from tidegate.units import format_bytes, format_duration
-from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -15,9 +15,9 @@ def load_automatically(
     workspace: "Workspace", found: MediumReport
 ) -> tuple[tuple[str, ...], tuple[TidegateError, ...]]:
     """Load what came over channels whose release is automatic: names of what was loaded, and what went wrong."""
-    from tidegate_receiver.after_load import follow
-    from tidegate_receiver.promotion import load
-    from tidegate_receiver.release import Releaser, may_load_automatically
+    from tidegate_receiver.promotion.after_load import follow
+    from tidegate_receiver.promotion.promotion import load
+    from tidegate_receiver.promotion.release import Releaser, may_load_automatically
 
     names: list[str] = []
     failures: list[TidegateError] = []

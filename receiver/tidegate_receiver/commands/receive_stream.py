@@ -14,7 +14,7 @@ from tidegate.units import format_bytes
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
-    from tidegate_receiver.outcomes import ReceiveOutcome
+    from tidegate_receiver.intake.outcomes import ReceiveOutcome
 
 
 def receive_stream(invocation: Invocation, text: str, *, interface: str, stop_after: int) -> int:
@@ -59,7 +59,7 @@ class _Teller:
     def tell_bundle(self, workspace: "Workspace", outcome: "ReceiveOutcome") -> None:
         """Load where the channel says so, and tell."""
         from tidegate_receiver.commands.receive_report import load_automatically, show_medium
-        from tidegate_receiver.outcomes import MediumReport
+        from tidegate_receiver.intake.outcomes import MediumReport
 
         found = MediumReport((outcome,))
         loaded, failures = load_automatically(workspace, found)

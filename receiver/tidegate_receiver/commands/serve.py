@@ -21,8 +21,8 @@ def command(
     invocation: Invocation, stage: str | None, listen: str, tls_cert: Path | None, tls_key: Path | None
 ) -> None:
     """Answer for STAGE until SIGTERM or ctrl-C: OCI pull with referrers, `helm repo add`, and a page for people."""
-    from tidegate_receiver.serve import TlsFiles, serve
-    from tidegate_receiver.stages import find_stage
+    from tidegate_receiver.promotion.stages import find_stage
+    from tidegate_receiver.serving.server import TlsFiles, serve
 
     workspace = invocation.workspace(Role.HIGH)
     folder = find_stage(workspace, stage)

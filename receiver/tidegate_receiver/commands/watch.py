@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(invocation: Invocation, folders: tuple[Path, ...], once: bool) -> None:
     """Watch the mount table, the media folders of the settings and each FOLDER until SIGTERM or ctrl-C. A medium that
     fails is told and left; nothing ends the loop."""
-    from tidegate_receiver.watch import Watcher, WatchOptions
+    from tidegate_receiver.watching.watch import Watcher, WatchOptions
 
     workspace = invocation.workspace(Role.HIGH)
     report = invocation.report

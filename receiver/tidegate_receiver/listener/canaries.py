@@ -14,8 +14,8 @@ from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.state.bundles import get_bundle
 from tidegate.state.meta import get_meta, set_meta
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.listener.counting import LinkStatus
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
 
 CANARY_NAME = "canary"
 HOUR_SECONDS = 3600.0

@@ -19,9 +19,9 @@ from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import LimitError
 from tidegate.units import format_bytes
+from tidegate_receiver.intake.verification import VerifiedAnnouncement
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
 from tidegate_receiver.listener.groups import HEADER_BYTES, ArrivingGroup, BufferPool
-from tidegate_receiver.verification import VerifiedAnnouncement
 
 #: a session in which nothing came for so long is over; its sender may have been killed, or lets others go first
 IDLE_SECONDS = 30.0

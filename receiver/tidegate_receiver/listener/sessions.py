@@ -17,6 +17,10 @@ from tidegate.carrier.stream.header import tag_number
 from tidegate.errors import LimitError
 from tidegate.state.bundles import BundleState, get_bundle, note_detail
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.intake.quarantine import holds_content
+from tidegate_receiver.intake.records import IN_QUARANTINE, WHOLE, Subject, record_duplicate
+from tidegate_receiver.intake.verification import VerifiedAnnouncement
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
 from tidegate_receiver.listener.counting import LinkCounts
 from tidegate_receiver.listener.expected import ExpectedTags
@@ -25,10 +29,6 @@ from tidegate_receiver.listener.session import Session
 from tidegate_receiver.listener.source import WireSource
 from tidegate_receiver.listener.speakers import Remembered
 from tidegate_receiver.listener.taking import Taken, Takers, has_head
-from tidegate_receiver.outcomes import OutcomeKind
-from tidegate_receiver.quarantine import holds_content
-from tidegate_receiver.records import IN_QUARANTINE, WHOLE, Subject, record_duplicate
-from tidegate_receiver.verification import VerifiedAnnouncement
 
 SESSIONS_OF_A_KEY = 4
 #: beside them, sessions of a key in which no data came yet

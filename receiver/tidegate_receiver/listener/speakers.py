@@ -17,10 +17,10 @@ from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError,
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.roots import advance_root
+from tidegate_receiver.intake.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 from tidegate_receiver.listener.counting import LinkCounts
-from tidegate_receiver.roots import advance_root
 from tidegate_receiver.trusted_time import read_time
-from tidegate_receiver.verification import VerifiedAnnouncement, verify_frame, walk_preamble
 
 #: signatures of announcements a second: of tags that data came with, and of any
 EXPECTED_PER_SECOND = 100

@@ -14,14 +14,14 @@ from tidegate.errors import TidegateError, VolumeMissingError
 from tidegate.files import sync_filesystem
 from tidegate.report import ProgressCallback
 from tidegate.workspace import Workspace
-from tidegate_receiver.bundle_intake import ReceiveOptions, take_bundle
-from tidegate_receiver.copies import Copy
+from tidegate_receiver.intake.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.room import check_room, has_room
+from tidegate_receiver.intake.unverified import Standing, check_space, keep_announcement
 from tidegate_receiver.listener.source import WireSource
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.room import check_room, has_room
-from tidegate_receiver.spool import Spool, disk
-from tidegate_receiver.symbol_store import SymbolStore, kept_bytes
-from tidegate_receiver.unverified import Standing, check_space, keep_announcement
+from tidegate_receiver.reassembly.copies import Copy
+from tidegate_receiver.reassembly.spool import Spool, disk
+from tidegate_receiver.reassembly.symbol_store import SymbolStore, kept_bytes
 
 THREADS = 4
 #: told about each bundle, in the thread that took it

@@ -23,6 +23,7 @@ from tidegate.errors import HostError, TidegateError
 from tidegate.report import ProgressCallback
 from tidegate.units import MIB
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.listener.batches import Batch, Numbers, RingView
 from tidegate_receiver.listener.canaries import Canaries
 from tidegate_receiver.listener.counting import WRITE_SECONDS, LinkCounts, LinkStatus, write_status
@@ -34,7 +35,6 @@ from tidegate_receiver.listener.ring import ERRNO, FULL_WAITS, READY, STOP, TAKE
 from tidegate_receiver.listener.sessions import Sessions
 from tidegate_receiver.listener.speakers import Speakers
 from tidegate_receiver.listener.taking import AfterCallback, Taken, Takers
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
 
 #: slots looked at in one go: enough that their number costs little, few enough that sessions do not wait
 BATCH_SLOTS = 128

@@ -17,7 +17,7 @@ from tidegate.units import format_bytes
 def command(invocation: Invocation, file: Path) -> None:
     """Verify FILE by the site's key (the one that signs its slips) and keep it: from now on bundles for this site
     alone, or for sites that all gave one, leave out what it lists. "pack --full" brings everything all the same."""
-    from tidegate_sender.packing_baseline import take_baseline
+    from tidegate_sender.packing.baseline import take_baseline
 
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
@@ -48,7 +48,7 @@ def forget_command(invocation: Invocation, site: str) -> None:
     """Remove the baseline of SITE: the next bundle brings what it listed, unless slips confirmed it since."""
     import re
 
-    from tidegate_sender.packing_baseline import forget_baseline
+    from tidegate_sender.packing.baseline import forget_baseline
 
     if not re.match(NAME, site):
         raise UsageError(f"{site!r} is no name of a site")

@@ -123,7 +123,7 @@ def slip_words(workspace: "Workspace") -> str:
     """What is known of the other side: when its last return slip was read, and no more."""
     from tidegate import clock
     from tidegate.units import format_duration
-    from tidegate_sender.slip_memory import last_heard
+    from tidegate_sender.slips.memory import last_heard
 
     channel = workspace.trust.own_channel().channel_id
     with workspace.state.reading() as tx:

@@ -13,7 +13,7 @@ from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration, parse_bytes
 
 if TYPE_CHECKING:
-    from tidegate_sender.request import RequestReport
+    from tidegate_sender.packing.request import RequestReport
 
 
 @click.command("pack", short_help="Collect images, folders and lists into one signed bundle.")
@@ -45,7 +45,7 @@ def command(
     list; anything else is an image reference by Docker's rules; oci:FOLDER:TAG is an OCI layout, tar:FILE a tar of
     images, chart:FILE or oci://… a Helm chart, imgpkg:IMAGE a bundle of imgpkg, list:FILE the list of another tool."""
     from tidegate_sender.collect.arguments import items_from_arguments
-    from tidegate_sender.packing import PackOptions
+    from tidegate_sender.packing.pack import PackOptions
 
     if full and since is not None:
         raise UsageError("--full and --since exclude each other")
@@ -56,7 +56,7 @@ def command(
 
         show_plan(invocation.report, workspace, items, Basis(since, full=full), None)
         return
-    from tidegate_sender.request import fulfil
+    from tidegate_sender.packing.request import fulfil
 
     again_bytes = parse_bytes(again_max) if again_max is not None else None
     options = PackOptions(since, expire_days, audience or None, classification, anyway, full, again_bytes)
@@ -69,7 +69,7 @@ def command(
 
 def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
     from tidegate.files import SYNCS
-    from tidegate_sender.packing import PackOutcome
+    from tidegate_sender.packing.pack import PackOutcome
 
     packed, failures = done.packed, done.collected.failures
     for artifact in done.collected.artifacts:

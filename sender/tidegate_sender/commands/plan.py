@@ -17,7 +17,7 @@ from tidegate.units import format_bytes
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
     from tidegate_sender.collect.items import Item
-    from tidegate_sender.planning import Plan
+    from tidegate_sender.packing.planning import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def show_plan(
 ) -> None:
     """Print the plan; raises PartialError where something cannot be had, the first failure where nothing can, and
     MediaFullError where it does not fit."""
-    from tidegate_sender.planning import plan
+    from tidegate_sender.packing.planning import plan
 
     planned = plan(workspace, items, since=basis.since, full=basis.full, medium=medium)
     _show_table(report, planned)

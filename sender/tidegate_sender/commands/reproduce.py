@@ -16,7 +16,7 @@ from tidegate.units import format_bytes
 
 if TYPE_CHECKING:
     from tidegate.depot.store import Depot
-    from tidegate_sender.reproduction import Reproduction
+    from tidegate_sender.packing.reproduction import Reproduction
 
 
 @click.command("reproduce", short_help="Build a bundle once more without any key, and compare its digest.")
@@ -31,7 +31,7 @@ def command(
     """Collect WHAT was packed from its sources (a list is held to its lock), build the body of BUNDLE from it, and
     compare the bundle_id. No key and no root are needed: BUNDLE is then the path of its file. Without WHAT the depot of
     this root is the source."""
-    from tidegate_sender.reproduction import reproduce
+    from tidegate_sender.packing.reproduction import reproduce
 
     path = _file_of(invocation, bundle)
     with invocation.report.progress() as progress:
@@ -78,7 +78,7 @@ def _own_depot(invocation: Invocation) -> "Depot":
 
 
 def _report(report: Report, found: "Reproduction") -> None:
-    from tidegate_sender.reproduction import Verdict
+    from tidegate_sender.packing.reproduction import Verdict
 
     theirs, own = found.compressor, found.own_compressor
     tools = f"made with {theirs.name} {theirs.version} level {theirs.level}, here is {own.name} {own.version}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tidegate.state.bundles import BundleRow
     from tidegate.workspace import Workspace
     from tidegate_sender.delivery import Delivery, SendOptions
-    from tidegate_sender.media import WriteEstimate
+    from tidegate_sender.media.writing import WriteEstimate
 
 
 @click.command("send", short_help="Write a bundle to a medium, or over several, and read it back; or over a link.")
@@ -67,7 +67,7 @@ def command(
     from tidegate.lookup import resolve_bundle
     from tidegate_sender.commands.send_stream import send_over_link
     from tidegate_sender.delivery import SendOptions
-    from tidegate_sender.set_delivery import SetDelivery, SetOptions
+    from tidegate_sender.sets.delivery import SetDelivery, SetOptions
 
     workspace = invocation.workspace(Role.LOW)
     found = resolve_bundle(workspace, bundle)
@@ -207,7 +207,7 @@ def _close_dry_run(report: Report, row: "BundleRow", place: Path, estimate: "Wri
 
 def _close(report: Report, delivery: "Delivery", seconds: float) -> None:
     from tidegate.files import SYNCS
-    from tidegate_sender.media import WriteOutcome
+    from tidegate_sender.media.writing import WriteOutcome
 
     written = delivery.report
     size = format_bytes(written.volume_bytes)

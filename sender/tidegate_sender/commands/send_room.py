@@ -7,7 +7,7 @@ from tidegate.carrier.medium import MEDIUM_FOLDER
 from tidegate.errors import MediaFullError
 from tidegate.state.bundles import BundleState, list_bundles
 from tidegate.text import printable
-from tidegate_sender.slip_memory import held_by_all
+from tidegate_sender.slips.memory import held_by_all
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from tidegate.lookup import FoundBundle
     from tidegate.workspace import Workspace
     from tidegate_sender.delivery import Delivery
-    from tidegate_sender.set_delivery import SetDelivery, SetStep
-    from tidegate_sender.set_plan import SetVolume
+    from tidegate_sender.sets.delivery import SetDelivery, SetStep
+    from tidegate_sender.sets.plan import SetVolume
 
-#: how it was read back, by `tidegate_sender.media.ReadBack`
+#: how it was read back, by `tidegate_sender.media.writing.ReadBack`
 READ_BACK_WORDS = {
     "direct": ", read back from the drive itself",
     "cache-dropped": ", read back past the cache",

@@ -12,7 +12,7 @@ from tidegate.errors import SlipMistypedError, UsageError
 from tidegate.files import host_error
 
 if TYPE_CHECKING:
-    from tidegate_sender.slip_reading import SlipReport
+    from tidegate_sender.slips.reading import SlipReport
 
 INPUT_MAX_BYTES = 8192
 SCANNED = "QR-Code:"  # what zbarimg writes before the text unless it is told --raw
@@ -24,7 +24,7 @@ SCANNED = "QR-Code:"  # what zbarimg writes before the text unless it is told --
 def command(invocation: Invocation, what: tuple[str, ...]) -> None:
     """Take a slip as it was typed (in quotes), scanned from its QR code, in a FILE, or from standard input (-); or a
     code like 7f3a-0192-K4PX-9TQW. What it confirms is the base of the next pack."""
-    from tidegate_sender.slip_reading import read_slip
+    from tidegate_sender.slips.reading import read_slip
 
     workspace = invocation.workspace(Role.LOW)
     done = read_slip(workspace, slip_text(" ".join(what)), dry_run=invocation.dry_run)

@@ -15,7 +15,7 @@ from tidegate_sender.commands.link_options import LinkWords, link_options
 if TYPE_CHECKING:
     from tidegate.state.bundles import BundleRow
     from tidegate.workspace import Workspace
-    from tidegate_sender.request import RequestReport
+    from tidegate_sender.packing.request import RequestReport
 
 LOCK_FILE = "sync.lock"
 
@@ -82,8 +82,8 @@ def _run(
 ) -> None:
     from tidegate.state.bundles import get_bundle
     from tidegate_sender.collect.arguments import items_from_arguments
-    from tidegate_sender.packing import PackOptions
-    from tidegate_sender.request import fulfil
+    from tidegate_sender.packing.pack import PackOptions
+    from tidegate_sender.packing.request import fulfil
 
     report = invocation.report
     items = items_from_arguments(what)
@@ -148,7 +148,7 @@ def _forward(
 
 
 def _close(report: Report, done: "RequestReport", row: "BundleRow", outcome: str) -> None:
-    from tidegate_sender.packing import PackOutcome
+    from tidegate_sender.packing.pack import PackOutcome
 
     packed, failures = done.packed, done.collected.failures
     is_new = packed.outcome is not PackOutcome.NOTHING

@@ -25,7 +25,7 @@ from tidegate.state.sendings import (
     put_sending,
 )
 from tidegate_sender.riding import make_cover
-from tidegate_sender.slip_reading import was_sent
+from tidegate_sender.slips.reading import was_sent
 
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction

@@ -14,7 +14,7 @@ from tidegate.state.bundles import BundleRow
 from tidegate.state.sendings import SendingState
 from tidegate.units import GIB
 from tidegate_sender.outbox.queue import QueueItem, list_queue
-from tidegate_sender.slip_memory import held_by_all
+from tidegate_sender.slips.memory import held_by_all
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace

@@ -35,7 +35,7 @@ from tidegate.state.sendings import Priority, Sending, SendingState, get_sending
 from tidegate_sender.delivery import preamble_of
 from tidegate_sender.resend_plan import groups_of
 from tidegate_sender.riding import make_cover, open_carried
-from tidegate_sender.slip_reading import was_sent
+from tidegate_sender.slips.reading import was_sent
 from tidegate_sender.stream.link import Link
 from tidegate_sender.stream.pacing import BUCKET_SECONDS, RateSchedule, TokenBucket
 from tidegate_sender.stream.session import MESSAGE_SECONDS, Bearing, LinkPatience, SessionSender, Step, sign_session

@@ -111,7 +111,7 @@ def test_the_writer_lays_out_the_volume_of_the_vector(tmp_path: Path) -> None:
 def rewrite(frame: Frame, preamble: bytes, folder: Path) -> Path:
     from made_volumes import MemoryBundle
 
-    from tidegate_sender.media_writer import VolumeWriter
+    from tidegate_sender.media.volume_writer import VolumeWriter
 
     (folder / "again").mkdir()
     announcement = parse_announcement(frame)

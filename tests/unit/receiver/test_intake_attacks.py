@@ -17,10 +17,10 @@ from tidegate.erasure.geometry import PartGeometry
 from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.state.names import NameOutcome, set_name_if_newer
 from tidegate.trust.rotation import revoke_key
-from tidegate_receiver.bundle_intake import BundleIntake
-from tidegate_receiver.intake import receive_media
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.spool import Spool
+from tidegate_receiver.intake.bundle_intake import BundleIntake
+from tidegate_receiver.intake.intake import receive_media
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.reassembly.spool import Spool
 
 BLOBS = [content(1, 60_000)]
 
@@ -107,7 +107,7 @@ def test_volumes_whose_layouts_together_are_too_large_are_refused_by_their_limit
     for bundle in bundles:
         low.write(bundle, tmp_path / "stick")
     runs = len(announced(tmp_path / "stick").spans)  # each is one short group
-    monkeypatch.setattr("tidegate_receiver.intake.RUNS_MAX", 2 * runs)
+    monkeypatch.setattr("tidegate_receiver.intake.intake.RUNS_MAX", 2 * runs)
     outcomes = high.receive(tmp_path / "stick")
     assert sorted((outcome.kind, outcome.exit_code) for outcome in outcomes) == [
         (OutcomeKind.RECEIVED, 0),
@@ -166,7 +166,7 @@ def test_copies_of_one_bundle_beyond_the_limit_are_not_read(
         target = tmp_path / "stick/TIDEGATE" / str(number)
         target.parent.mkdir(parents=True, exist_ok=True)
         next((tmp_path / str(number) / "TIDEGATE").iterdir()).rename(target)
-    monkeypatch.setattr("tidegate_receiver.intake.COPIES_MAX", 3)
+    monkeypatch.setattr("tidegate_receiver.intake.intake.COPIES_MAX", 3)
     outcomes = high.receive(tmp_path / "stick")
     assert [(outcome.kind, outcome.exit_code) for outcome in outcomes] == [
         (OutcomeKind.REFUSED, 45),

@@ -19,9 +19,9 @@ from tidegate.carrier.announcement import build_announcement
 from tidegate.carrier.blocks import NO_ENTRIES, IndexBlock, build_index, parse_index
 from tidegate.carrier.frames import PAYLOAD_OFFSET, tag_of
 from tidegate.errors import MediaError, MediaNotFoundError, MediumLostError, NothingOnMediumError
-from tidegate_receiver.intake import ReceiveOptions, receive_media
-from tidegate_receiver.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
-from tidegate_sender.media_plan import plan_announcement
+from tidegate_receiver.intake.intake import ReceiveOptions, receive_media
+from tidegate_receiver.intake.outcomes import MediumReport, OutcomeKind, ReceiveOutcome
+from tidegate_sender.media.plan import plan_announcement
 
 BLOBS = [content(1, 900_000), content(2, 500_000), content(3, 90_000)]
 

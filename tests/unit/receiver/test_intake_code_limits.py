@@ -8,9 +8,9 @@ from receiver_world import HighSide, LowSide
 
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.geometry import PartGeometry
-from tidegate_receiver.intake import GROUPS_MAX
-from tidegate_receiver.outcomes import OutcomeKind
-from tidegate_receiver.symbol_store import RECORDS_MAX, SymbolStore
+from tidegate_receiver.intake.intake import GROUPS_MAX
+from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.reassembly.symbol_store import RECORDS_MAX, SymbolStore
 
 
 def test_nothing_is_kept_of_a_code_with_too_many_records(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_part_in_too_many_groups_is_refused_by_its_limit(tmp_path: Path, monke
     low = LowSide()
     high = HighSide.make(tmp_path / "high", low)
     low.write(low.bundle([content(1, 60_000)]), tmp_path / "stick")
-    monkeypatch.setattr("tidegate_receiver.intake.GROUPS_MAX", 0)
+    monkeypatch.setattr("tidegate_receiver.intake.intake.GROUPS_MAX", 0)
     outcome = high.receive_one(tmp_path / "stick")
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.REFUSED, 45)
     assert high.spooled() == []

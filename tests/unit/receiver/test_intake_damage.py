@@ -10,7 +10,7 @@ from made_bundles import MadeBundle, content
 from receiver_world import HighSide, LowSide, destroy_in_blocks, records
 
 from tidegate.errors import MediumLostError, NothingOnMediumError
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 BLOBS = [content(1, 200_000), content(2, 70_000)]
 
@@ -206,7 +206,7 @@ def pull_out_after(monkeypatch: pytest.MonkeyPatch, stick: Path, *, reads: int) 
 def test_no_room_is_said_before_the_first_write(
     low: LowSide, high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tidegate_receiver import room
+    from tidegate_receiver.intake import room
 
     low.write(low.bundle(BLOBS), stick)
     monkeypatch.setattr(room, "MARGIN_BYTES", 1 << 60)

@@ -10,7 +10,7 @@ from tidegate import cli
 from tidegate.bundle.cover import find_signatures, parse_cover
 from tidegate.trust.checks import verify_manifest
 from tidegate.trust.root import parse_chain
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 BLOBS = [content(1, 200_000), content(2, 70_000)]
 

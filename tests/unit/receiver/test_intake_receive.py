@@ -8,9 +8,9 @@ from receiver_world import HighSide, LowSide, destroy_in_blocks
 
 from tidegate.errors import DiskFullError, NothingOnMediumError
 from tidegate.ledger.recorder import Recorder
-from tidegate_receiver.intake import ReceiveOptions, receive, receive_medium
-from tidegate_receiver.outcomes import OutcomeKind
-from tidegate_receiver.quarantine import QuarantinedBundle
+from tidegate_receiver.intake.intake import ReceiveOptions, receive, receive_medium
+from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.intake.quarantine import QuarantinedBundle
 
 BLOBS = [content(1, 200_000), b"{}", content(2, 70_000), b""]
 
@@ -238,7 +238,7 @@ def test_head_of_the_first_copy_and_content_of_the_second_make_one(
 def test_a_bundle_that_was_moved_but_not_recorded_is_recorded(
     low: LowSide, high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tidegate_receiver import bundle_intake
+    from tidegate_receiver.intake import bundle_intake
 
     bundle = low.bundle(BLOBS)
     low.write(bundle, stick)
@@ -272,7 +272,7 @@ def test_what_somebody_removed_from_quarantine_is_received_again(low: LowSide, h
 
 
 def test_a_bundle_that_another_command_receives_is_left_to_it(low: LowSide, high: HighSide, stick: Path) -> None:
-    from tidegate_receiver.spool import Spool
+    from tidegate_receiver.reassembly.spool import Spool
 
     bundle = low.bundle(BLOBS)
     low.write(bundle, stick)

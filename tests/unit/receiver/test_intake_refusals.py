@@ -13,7 +13,7 @@ from tidegate.bundle.cover import Piece, build_cover
 from tidegate.bundle.tables import CHUNK, Tables
 from tidegate.trust.payload import Limits
 from tidegate.trust.rotation import revoke_key, rotate
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 
 BLOBS = [content(1, 200_000), content(2, 70_000)]
 

@@ -10,8 +10,8 @@ from made_bundles import MadeBundle, content
 from made_sets import sequential_set, striped_set
 from receiver_world import HighSide, LowSide, destroy, destroy_in_blocks, records
 
-from tidegate_receiver.intake import receive_media
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.intake import receive_media
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 
 BLOBS = [content(1, 300_000), content(2, 170_000), content(3, 90_000)]
 

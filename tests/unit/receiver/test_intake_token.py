@@ -10,9 +10,9 @@ from receiver_world import HighSide, LowSide, signer
 from tidegate.carrier.token import MediumToken, build_token
 from tidegate.ledger.entries import Medium
 from tidegate.state.media import list_media
-from tidegate_receiver import looks
-from tidegate_receiver.intake import ReceiveOptions, receive_medium
-from tidegate_receiver.outcomes import OutcomeKind
+from tidegate_receiver.intake import looks
+from tidegate_receiver.intake.intake import ReceiveOptions, receive_medium
+from tidegate_receiver.intake.outcomes import OutcomeKind
 
 TIME = "2026-01-31T08:00:00Z"
 BLOBS = [b"a blob" * 100]

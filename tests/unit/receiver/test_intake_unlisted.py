@@ -13,9 +13,9 @@ from tidegate.carrier.announcement import parse_announcement
 from tidegate.carrier.blocks import build_index, parse_index
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.volume import Run, VolumeLayout
-from tidegate_receiver import reassembly
-from tidegate_receiver.intake import ReceiveOptions, receive_media
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.intake import ReceiveOptions, receive_media
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.reassembly import reassembly
 
 BLOBS = [np.random.default_rng(5).bytes(9_000_000)]
 

@@ -26,10 +26,10 @@ from tidegate.state.meta import FLOOR_STEP_SECONDS, floor, set_floor
 from tidegate.trust.keys import FileSigner, generate_key
 from tidegate.trust.payload import Key
 from tidegate.trust.rotation import create_channel_root, rotate
-from tidegate_receiver.admission import admit, deny
+from tidegate_receiver.intake.admission import admit, deny
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.lowering import lower_floor
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.promotion import load
+from tidegate_receiver.promotion.promotion import load
 from tidegate_receiver.trusted_time import PLAUSIBLE_SECONDS, read_time, starting_floor
 
 BLOBS = [content(1, 60_000)]
@@ -167,7 +167,7 @@ def test_an_admitted_number_counts_and_leaves_a_window_behind_it(low: LowSide, h
 def test_a_number_that_jumps_by_quadrillions_costs_nothing_to_list(
     low: LowSide, high: HighSide, tmp_path: Path
 ) -> None:
-    from tidegate_receiver.numbering import read_standing
+    from tidegate_receiver.intake.numbering import read_standing
 
     take(low, high, tmp_path / "stick", sequence=5)
     take(low, high, tmp_path / "stick", sequence=2**50)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import DiskFullError, MediaError
-from tidegate_receiver.watch import Watcher, WatchOptions
-from tidegate_receiver.watched_folders import ENTRIES_MAX, FolderLooks, fingerprint, subfolders
+from tidegate_receiver.watching.folders import ENTRIES_MAX, FolderLooks, fingerprint, subfolders
+from tidegate_receiver.watching.watch import Watcher, WatchOptions
 
 LINE = "{number} 1 8:17 / {point} ro,relatime - vfat /dev/sdb1 ro\n"
 

@@ -12,10 +12,10 @@ from tidegate.bundle.manifest import VoidNumber
 from tidegate.clock import format_time
 from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.state.names import get_name, set_name_if_newer
-from tidegate_receiver.admission import deny
-from tidegate_receiver.numbering import read_standing
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.verification import SEQUENCE_WINDOW
+from tidegate_receiver.intake.admission import deny
+from tidegate_receiver.intake.numbering import read_standing
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.verification import SEQUENCE_WINDOW
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from tidegate.config import ChannelSettings, Release, Role, Settings
 from tidegate.errors import NotReleasedError
-from tidegate_receiver.release import Releaser, check_release, may_load_automatically
+from tidegate_receiver.promotion.release import Releaser, check_release, may_load_automatically
 
 AUTOMATIC = Settings(role=Role.HIGH, channels={"plant": ChannelSettings(Release.AUTOMATIC)})
 

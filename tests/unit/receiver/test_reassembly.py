@@ -13,9 +13,9 @@ from made_bundles import MadeBundle, MemorySource, content, make_announcement, m
 from tidegate.bundle.tables import Tables
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.errors import DigestError, DiskFullError, FormatError, RefusedError, TamperedError, VolumeMissingError
-from tidegate_receiver.progress import Progress
-from tidegate_receiver.reassembly import Reassembly
-from tidegate_receiver.spool import Spool
+from tidegate_receiver.reassembly.progress import Progress
+from tidegate_receiver.reassembly.reassembly import Reassembly
+from tidegate_receiver.reassembly.spool import Spool
 
 CHANNEL = "c0" * 32
 BLOBS = [content(1, 150_000), b"", content(2, 10), content(3, 5_000), content(4, 333_333), content(5, 4096)]

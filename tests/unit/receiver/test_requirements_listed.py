@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tidegate.bundle.tables import REQUIRED, Records
-from tidegate_receiver import requirements
-from tidegate_receiver.requirements import lacking_records, missing_sequences
+from tidegate_receiver.intake import requirements
+from tidegate_receiver.intake.requirements import lacking_records, missing_sequences
 
 KEYS = sorted(sha256(bytes([number])).digest() for number in range(6))
 

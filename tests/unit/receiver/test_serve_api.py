@@ -12,8 +12,8 @@ from tidegate.depot.store import Depot
 from tidegate.errors import StageUnknownError
 from tidegate.names import hex_of
 from tidegate.oci import OCI_INDEX, OCI_MANIFEST, PLATFORMS
-from tidegate_receiver.serve_api import RegistryApp
-from tidegate_receiver.serve_catalog import StageCatalog
+from tidegate_receiver.serving.api import RegistryApp
+from tidegate_receiver.serving.catalog import StageCatalog
 
 LAYER = tar_of({"a": b"0123456789" * 100})
 ABSENT = "sha256:" + "0" * 64

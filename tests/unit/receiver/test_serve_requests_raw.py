@@ -7,7 +7,7 @@ import pytest
 from content import add_image
 
 from tidegate.depot.store import Depot
-from tidegate_receiver.serve import StageServer
+from tidegate_receiver.serving.server import StageServer
 
 SECOND = b"GET /v2/_catalog HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

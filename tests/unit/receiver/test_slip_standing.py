@@ -14,9 +14,9 @@ from tidegate.errors import ChannelUnknownError, NotReleasedError, UsageError
 from tidegate.slip.code import make_code, parse_code
 from tidegate.slip.slip import Slip, verify_slip
 from tidegate.state.bundles import BundleState, set_bundle_state
-from tidegate_receiver.numbering import Standing, read_standing
-from tidegate_receiver.outcomes import OutcomeKind
-from tidegate_receiver.promotion import load
+from tidegate_receiver.intake.numbering import Standing, read_standing
+from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.promotion.promotion import load
 from tidegate_receiver.slip import choose_channel, make_slip
 
 

@@ -16,8 +16,8 @@ from tidegate.ledger.proofs import consistency_path, read_range
 from tidegate.ledger.riding import Proof, RidingEntries, build_entries, build_proofs
 from tidegate.ledger.witness_folder import channel_keys, log_copy
 from tidegate.ledger.witness_memory import Memory, get_memory
-from tidegate_receiver.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.promotion import load
+from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.promotion.promotion import load
 
 
 @dataclass
@@ -227,7 +227,7 @@ def test_a_channel_without_any_ledger_in_its_covers_is_left_in_peace(world: Worl
 
 
 def test_a_dry_run_remembers_nothing(world: World) -> None:
-    from tidegate_receiver.intake import ReceiveOptions, receive
+    from tidegate_receiver.intake.intake import ReceiveOptions, receive
 
     bundle = world.low.bundle([b"content"], pieces=Story(world.low).pieces(5))
     world.low.write(bundle, world.folder / "stick")

@@ -14,7 +14,7 @@ from tidegate.workspace import Workspace
 from tidegate_sender import delivery
 from tidegate_sender.commands.send import parse_percent
 from tidegate_sender.delivery import SendOptions, deliver
-from tidegate_sender.packing import PackOutcome, pack
+from tidegate_sender.packing.pack import PackOutcome, pack
 
 OPTIONS = SendOptions(redundancy=0.1)
 

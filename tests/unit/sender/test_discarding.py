@@ -13,8 +13,8 @@ from tidegate.state.bundles import BundleState, get_bundle, put_bundle, set_bund
 from tidegate.state.channels import get_channel
 from tidegate.workspace import Workspace
 from tidegate_sender.discarding import DiscardOutcome, discard, withdraw
-from tidegate_sender.packing import PackOptions, PackOutcome, PackReport, pack
-from tidegate_sender.packing_records import LOCK_FILE, find_place, record_pack
+from tidegate_sender.packing.pack import PackOptions, PackOutcome, PackReport, pack
+from tidegate_sender.packing.records import LOCK_FILE, find_place, record_pack
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tidegate.carrier.parts import plan_parts
 from tidegate.carrier.volume import VolumeLayout
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import GroupCodec
-from tidegate_sender.media import write_volume
-from tidegate_sender.media_plan import plan_announcement
+from tidegate_sender.media.plan import plan_announcement
+from tidegate_sender.media.writing import write_volume
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "format" / "media.md"
 _ROW = re.compile(r"^\| (\d+) \| (\w+) \| (\d+ \+ \d+|none) \| (\d+) in (\d+) \| (\d+) \| (\d+|none) \|$", re.MULTILINE)

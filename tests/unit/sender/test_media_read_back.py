@@ -13,11 +13,11 @@ from made_volumes import PREAMBLE, SIGNER, flip, make_bundle, small_plan
 from tidegate.carrier.announcement import build_announcement
 from tidegate.carrier.frames import tag_of
 from tidegate.errors import MediaWriteError, MediumLostError
-from tidegate_sender import media as media_module
-from tidegate_sender import media_read_back
-from tidegate_sender.media import write_volume
-from tidegate_sender.media_read_back import ReadBack, read_back_volume
-from tidegate_sender.media_writer import VolumeWriter
+from tidegate_sender.media import read_back as media_read_back
+from tidegate_sender.media import writing as media_module
+from tidegate_sender.media.read_back import ReadBack, read_back_volume
+from tidegate_sender.media.volume_writer import VolumeWriter
+from tidegate_sender.media.writing import write_volume
 
 BUNDLE = make_bundle(500_000)
 

@@ -35,8 +35,9 @@ from tidegate.errors import (
     TidegateError,
 )
 from tidegate.trust.keys import FileSigner
-from tidegate_sender import media_file, media_target
-from tidegate_sender.media import (
+from tidegate_sender.media import file as media_file
+from tidegate_sender.media import target as media_target
+from tidegate_sender.media.writing import (
     ReadBack,
     WriteOutcome,
     WritePhase,
@@ -371,7 +372,7 @@ def test_a_write_that_fails_leaves_nothing_of_the_bundle(
 
 
 def test_a_failing_sync_is_a_lost_medium(medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate_sender.media_file.sync_fd", raise_os_error(errno.EIO))
+    monkeypatch.setattr("tidegate_sender.media.file.sync_fd", raise_os_error(errno.EIO))
     with pytest.raises(MediumLostError):
         write(medium)
     assert everything(medium) == {"holiday.jpg": b"jpg"}

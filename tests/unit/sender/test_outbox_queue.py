@@ -17,8 +17,8 @@ from tidegate_sender.outbox.intake import packed_name
 from tidegate_sender.outbox.pulse import Canary, Pulse, PulseOptions, link_name
 from tidegate_sender.outbox.queue import change, enqueue, list_queue, parse_since, sent_since
 from tidegate_sender.outbox.repeats import Retention, repeat_round
-from tidegate_sender.packing import pack
-from tidegate_sender.slip_memory import Confirmed, last_heard, put_confirmed
+from tidegate_sender.packing.pack import pack
+from tidegate_sender.slips.memory import Confirmed, last_heard, put_confirmed
 
 LINK = "udp://10.9.0.2:5300"
 NOW = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)  # a Wednesday

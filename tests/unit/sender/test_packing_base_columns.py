@@ -8,7 +8,7 @@ import pytest
 from tidegate.bundle.tables import BLOB, Records, keys
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import DepotError
-from tidegate_sender.packing_base import NO_BASE, Base, Piece, as_required
+from tidegate_sender.packing.base import NO_BASE, Base, Piece, as_required
 
 KEYS = [sha256(bytes([number])).digest() for number in range(9)]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tidegate_sender.packing_base import _places, sorting_order
+from tidegate_sender.packing.base import _places, sorting_order
 
 
 def column(*digests: bytes) -> np.ndarray:

@@ -16,8 +16,8 @@ from tidegate.bundle.placement import Placement
 from tidegate.bundle.tables import Tables
 from tidegate.errors import BlobDamagedError, BlobMissingError, DiskFullError, HostError
 from tidegate.units import MIB
-from tidegate_sender.packing_chunks import ChunkPipeline
-from tidegate_sender.packing_layout import lay_out
+from tidegate_sender.packing.chunks import ChunkPipeline
+from tidegate_sender.packing.layout import lay_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from tidegate.state.bundles import BundleState, list_bundles, set_bundle_state
 from tidegate.state.sendings import Sending, SendingState, put_sending
 from tidegate.workspace import Workspace
 from tidegate_sender.discarding import discard
-from tidegate_sender.packing import PackOptions, PackReport, pack
-from tidegate_sender.packing_confirmed import Riding
-from tidegate_sender.slip_memory import Confirmed, put_confirmed
+from tidegate_sender.packing.confirmed import Riding
+from tidegate_sender.packing.pack import PackOptions, PackReport, pack
+from tidegate_sender.slips.memory import Confirmed, put_confirmed
 
 SITES = ("plant-7", "plant-8")
 ONE, TWO, THREE = (noise(50_000, seed) for seed in (1, 2, 3))

@@ -8,7 +8,7 @@ import pytest
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, Tables
 from tidegate.errors import BlobDamagedError, LimitError
 from tidegate.units import MIB, TIB
-from tidegate_sender.packing_layout import Layout, lay_out
+from tidegate_sender.packing.layout import Layout, lay_out
 
 C = CHUNK_MAX_BYTES
 

@@ -35,8 +35,8 @@ from tidegate.state.names import list_names
 from tidegate.trust.checks import verify_manifest
 from tidegate.units import MIB
 from tidegate.workspace import Workspace
-from tidegate_sender import packing
-from tidegate_sender.packing import LOCK_FILE, PackOptions, PackOutcome, PackReport, pack
+from tidegate_sender.packing import pack as packing
+from tidegate_sender.packing.pack import LOCK_FILE, PackOptions, PackOutcome, PackReport, pack
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -328,7 +328,7 @@ def test_only_one_pack_works_on_a_root(low: Workspace) -> None:
 
 
 def test_content_above_the_limit_is_refused_by_name(low: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate_sender.packing_layout.SEGMENTS_MAX", 1)
+    monkeypatch.setattr("tidegate_sender.packing.layout.SEGMENTS_MAX", 1)
     with pytest.raises(LimitError, match="one bundle holds"):
         pack(low, [files_artifact(low, "docs", b"x")])
     assert spool_files(low) == []
@@ -429,7 +429,7 @@ import os, sys
 sys.path.insert(0, sys.argv[3])
 from made_roots import files_artifact, noise
 from tidegate.workspace import Workspace
-from tidegate_sender import packing
+from tidegate_sender.packing import pack as packing
 low = Workspace.open(sys.argv[1])
 wanted = [files_artifact(low, "killed", noise(9 << 20, 5))]
 def die(*_): os._exit(9)

@@ -14,9 +14,9 @@ from tidegate.workspace import Workspace
 from tidegate_sender.collect.arguments import items_from_arguments
 from tidegate_sender.collect.items import Item
 from tidegate_sender.collect.pipeline import collect
-from tidegate_sender.media_plan import estimate_volume
-from tidegate_sender.packing import PackReport, pack
-from tidegate_sender.planning import Novelty, plan
+from tidegate_sender.media.plan import estimate_volume
+from tidegate_sender.packing.pack import PackReport, pack
+from tidegate_sender.packing.planning import Novelty, plan
 
 
 @pytest.fixture
@@ -109,7 +109,9 @@ def test_a_medium_fits_or_not(
     room = plan(low, layout, medium=tmp_path).room
     assert room is not None
     assert room.needed == plan(low, layout).volume_bytes
-    monkeypatch.setattr("tidegate_sender.planning._room", lambda medium, needed: type(room)(medium, needed, needed - 1))
+    monkeypatch.setattr(
+        "tidegate_sender.packing.planning._room", lambda medium, needed: type(room)(medium, needed, needed - 1)
+    )
     tight = plan(low, layout, medium=tmp_path).room
     assert tight is not None
     assert not tight.fits

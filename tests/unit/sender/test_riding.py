@@ -13,7 +13,7 @@ from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.workspace import Workspace
 from tidegate_sender.riding import BUDGET_LEAST, EARLIER_BUNDLES, SIZES_KEY, ledger_pieces
-from tidegate_sender.slip_memory import Confirmed, put_confirmed
+from tidegate_sender.slips.memory import Confirmed, put_confirmed
 
 SITES = ("plant-7", "plant-8")
 

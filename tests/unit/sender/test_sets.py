@@ -18,11 +18,11 @@ from tidegate.lookup import resolve_bundle
 from tidegate.state.bundles import BundleState
 from tidegate.units import GIB, MIB
 from tidegate.workspace import Workspace
-from tidegate_sender import set_plan
 from tidegate_sender.delivery import SendOptions
-from tidegate_sender.packing import pack
-from tidegate_sender.set_delivery import SetDelivery, SetOptions, SetStep
-from tidegate_sender.set_plan import SetPlanner, SetShape, sized, striped_geometry
+from tidegate_sender.packing.pack import pack
+from tidegate_sender.sets import plan as set_plan
+from tidegate_sender.sets.delivery import SetDelivery, SetOptions, SetStep
+from tidegate_sender.sets.plan import SetPlanner, SetShape, sized, striped_geometry
 
 SMALL = ((0, 4096),)
 BUNDLE = make_bundle(30 * MIB)

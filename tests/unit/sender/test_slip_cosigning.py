@@ -21,8 +21,8 @@ from tidegate.slip.slip import Statement, held_sum, sign_slip
 from tidegate.trust.keys import FileSigner
 from tidegate.workspace import Workspace
 from tidegate_sender.riding import ledger_pieces
-from tidegate_sender.slip_memory import get_cosigned
-from tidegate_sender.slip_reading import SlipReport, read_slip
+from tidegate_sender.slips.memory import get_cosigned
+from tidegate_sender.slips.reading import SlipReport, read_slip
 
 SITE = "plant-7"
 SIGNER = FileSigner(bytes(range(32)), "ann")

@@ -26,8 +26,8 @@ from tidegate.slip.slip import Statement, fit, held_sum, sign_slip
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.trust.keys import FileSigner
 from tidegate.workspace import Workspace
-from tidegate_sender.slip_memory import get_confirmed, get_witnessed, held_by_all
-from tidegate_sender.slip_reading import read_slip
+from tidegate_sender.slips.memory import get_confirmed, get_witnessed, held_by_all
+from tidegate_sender.slips.reading import read_slip
 
 SITE, OTHER_SITE = "plant-7", "plant-8"
 SIGNER, STRANGER = FileSigner(bytes(range(32)), "ann"), FileSigner(bytes(32), "eve")

@@ -1,0 +1,1 @@
+"""What a carrier brings, checked in one order and taken into quarantine."""

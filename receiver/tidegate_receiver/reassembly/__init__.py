@@ -1,0 +1,1 @@
+"""A bundle's content from symbols: mended, verified chunk by chunk, in bounded memory."""

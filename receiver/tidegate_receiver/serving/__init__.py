@@ -1,0 +1,1 @@
+"""A stage as a registry and chart repository."""

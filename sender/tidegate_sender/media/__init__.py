@@ -1,0 +1,1 @@
+"""Writing a bundle to a medium: the plan, the files, and reading back."""

@@ -1,0 +1,1 @@
+"""Return slips on the low side: read, remembered, co-signed."""
