@@ -65,8 +65,8 @@ from tidegate_receiver.intake.witness import Witnessed, witness_cover
 from tidegate_receiver.reassembly.blobs import BlobDigestError
 from tidegate_receiver.reassembly.bundle_content import ContentFilling
 from tidegate_receiver.reassembly.copies import Copy
-from tidegate_receiver.reassembly.reassembly import SAVE_SECONDS
 from tidegate_receiver.reassembly.spool import Spool
+from tidegate_receiver.reassembly.spooled_content import SAVE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class ArrivingFilling(Filling):
         source = self.source
         assert isinstance(source, ArrivingSource)
         self.arriving = source
-        groups = [group for group in source.groups(CHUNKS) if self.reassembly.needs(self.geometry, group)]
+        groups = [group for group in source.groups(CHUNKS) if self.content.needs(self.geometry, group)]
         if not groups:
             return
         self.codec = GroupCodec(self.geometry)
@@ -67,12 +67,12 @@ class ArrivingFilling(Filling):
         total = int(self.chunks["stored"][~self.done].sum())
         for buffer in source.arrivals(groups):
             self._take_arrived(buffer)
-            if self.reassembly.save_if_due():
+            if self.content.save_if_due():
                 source.save_kept()
             if self.report_progress is not None:
                 self.report_progress(self.pipeline.stored_bytes, total, "receiving")
         self._settle_edge()
-        for buffer in source.kept_of([group for group in groups if self.reassembly.needs(self.geometry, group)]):
+        for buffer in source.kept_of([group for group in groups if self.content.needs(self.geometry, group)]):
             self.buffer, self.mended = buffer, self.codec.mend(buffer)
             self._take_group(buffer.group)  # pieces that came out of order, or of which the middle was missing
         if self.wrong:
@@ -131,7 +131,7 @@ class ArrivingFilling(Filling):
         extent = (offset, offset + part.end)
         try:
             self.report.symbols_wrong += mark_wrong_symbols(
-                self.buffer, self.mended, extent, self.codec.engine, self.reassembly.budget
+                self.buffer, self.mended, extent, self.codec.engine, self.content.budget
             )
         except TamperedError as tampered:
             self.wrong.append(tampered)

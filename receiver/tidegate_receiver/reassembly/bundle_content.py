@@ -23,9 +23,10 @@ from tidegate_receiver.reassembly.blobs import BlobDigestError
 from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.reassembly.filling import FillReport
 from tidegate_receiver.reassembly.progress import Progress
-from tidegate_receiver.reassembly.reassembly import SAVE_SECONDS, Reassembly
+from tidegate_receiver.reassembly.reassembly import Reassembly
 from tidegate_receiver.reassembly.sources import CodeSource, SparingSource, sources_by_code
 from tidegate_receiver.reassembly.spool import Spool
+from tidegate_receiver.reassembly.spooled_content import SAVE_SECONDS
 from tidegate_receiver.reassembly.symbol_store import SymbolStore, kept_bytes
 
 
@@ -73,11 +74,11 @@ class ContentFilling:
         sources = sources_by_code(copied, lambda announcement: self._make_store(announcement, manifest))
         with made as reassembly, self._counted(reassembly, sources):
             self._fill_from_all(reassembly, sources)
-            while not reassembly.is_filled or reassembly.verify_blobs():
-                if not reassembly.is_filled:
+            while not reassembly.content.is_filled or reassembly.verify_blobs():
+                if not reassembly.content.is_filled:
                     raise self._missing_error(reassembly, sources)
                 self._fill_from_all(reassembly, sources)
-            reassembly.save()
+            reassembly.content.save()
 
     def _make_store(self, announcement: Announcement, manifest: Manifest) -> SymbolStore:
         def may_keep(needed_bytes: int) -> bool:
@@ -99,7 +100,7 @@ class ContentFilling:
                 hint="make room; or plug in all sticks of the set but the spare ones, and name them in one command",
             )
         geometry = self.announcement.geometry(CHUNKS)
-        needed = reassembly.needed_groups(geometry)
+        needed = reassembly.content.needed_groups(geometry)
         self.missing = missing_of(self.detail.get("sets", {}), self.announcement, needed)
         if self.missing is None:
             return reassembly.missing_error(sources[0], self.filled)
@@ -136,7 +137,7 @@ class ContentFilling:
                     source.store.forget()  # a lie may have been kept from an earlier medium
             for copy in self.copies[1:] and self.copies:
                 self._fill_from_one(reassembly, copy)
-            if not reassembly.is_filled:
+            if not reassembly.content.is_filled:
                 raise
 
     def _fill_from_one(self, reassembly: Reassembly, copy: Copy) -> None:

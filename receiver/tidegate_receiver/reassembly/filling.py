@@ -2,14 +2,14 @@
 
 A group that cannot be mended wholly still gives every chunk whose bytes are whole. A chunk that reaches into the next
 group waits in memory. Bytes that were whole and are not what was signed are looked at once more, with all repair
-symbols at hand. What is verified is marked in the progress of `reassembly`, which also saves it.
+symbols at hand. What is verified is marked in the progress of `spooled_content`, which also saves it.
 """
 
 import bisect
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,8 @@ from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import DigestError, TamperedError
 from tidegate.report import ProgressCallback
 from tidegate_receiver.reassembly.pipeline import ChunkPipeline
+from tidegate_receiver.reassembly.spooled_content import SpooledContent
 from tidegate_receiver.reassembly.wrong_symbols import mark_wrong_symbols
-
-if TYPE_CHECKING:
-    from tidegate_receiver.reassembly.reassembly import Reassembly
 
 LOST_LISTED_MAX = 64
 
@@ -107,15 +105,15 @@ class Filling:
 
     def __init__(
         self,
-        reassembly: "Reassembly",
+        content: SpooledContent,
         source: SymbolSource,
         pipeline: ChunkPipeline,
         report: FillReport,
         report_progress: ProgressCallback | None,
     ) -> None:
-        self.reassembly = reassembly
-        self.chunks = reassembly.tables.chunks
-        self.done = reassembly.progress.chunks
+        self.content = content
+        self.chunks = content.tables.chunks
+        self.done = content.progress.chunks
         self.source = source
         self.pipeline = pipeline
         self.report = report
@@ -125,7 +123,7 @@ class Filling:
         self.straddler: Straddler | None = None
 
     def run(self) -> None:
-        groups = [group for group in self.source.groups(CHUNKS) if self.reassembly.needs(self.geometry, group)]
+        groups = [group for group in self.source.groups(CHUNKS) if self.content.needs(self.geometry, group)]
         if not groups:
             return
         self.buffer, self.codec = GroupBuffer(self.geometry), GroupCodec(self.geometry)
@@ -139,9 +137,9 @@ class Filling:
             if self.keeping is not None and not report.is_whole:
                 self._keep_lost(group, report)
                 kept.add(group)
-            if not report.is_whole and self.reassembly.needs(self.geometry, group):
+            if not report.is_whole and self.content.needs(self.geometry, group):
                 self._guess(group)
-            if self.reassembly.save_if_due() and self.keeping is not None:
+            if self.content.save_if_due() and self.keeping is not None:
                 self.keeping.save_kept()
             if self.report_progress is not None:
                 self.report_progress(self.pipeline.stored_bytes, total, "receiving")
@@ -165,7 +163,7 @@ class Filling:
         if self.keeping is None:
             return
         for group in groups:
-            if self.reassembly.needs(self.geometry, group):
+            if self.content.needs(self.geometry, group):
                 self._load(group)
                 self.keeping.keep(group, self.buffer, self._missing_symbols(group))
 
@@ -210,7 +208,7 @@ class Filling:
     def _slices(self, group: int) -> Iterator[tuple[int, Slice]]:
         """The missing chunks that have bytes in `group`, each with the slice of it that lies there."""
         start, length = self.geometry.group_extent(group)
-        for chunk in self.reassembly.chunks_of(start, length):
+        for chunk in self.content.chunks_of(start, length):
             if not self.done[chunk]:
                 yield chunk, self._slice_of(chunk, start, length)
 
@@ -256,7 +254,7 @@ class Filling:
         read_whole_group(self.source, group, self.buffer)
         report = self.codec.mend(self.buffer)
         self.report.symbols_wrong += mark_wrong_symbols(
-            self.buffer, report, (first, end), self.codec.engine, self.reassembly.budget
+            self.buffer, report, (first, end), self.codec.engine, self.content.budget
         )
         self.codec.mend(self.buffer)
 
@@ -267,7 +265,7 @@ class Filling:
 
         Nothing of it is kept but chunks whose digest is the signed one; what else comes of it is damage, not a lie.
         """
-        if not isinstance(self.source, GuessingSource) or self.reassembly.budget.is_spent:
+        if not isinstance(self.source, GuessingSource) or self.content.budget.is_spent:
             return
         self.buffer.bind(group)
         read_whole_group(self.source, group, self.buffer)
@@ -277,7 +275,7 @@ class Filling:
         for block in self._blocks_of(self._submit_guessed(group), group):
             start = self.geometry.block_first_symbol(block) * self.geometry.symbol_size
             with contextlib.suppress(TamperedError):
-                mark_wrong_symbols(self.buffer, report, (start, start + 1), self.codec.engine, self.reassembly.budget)
+                mark_wrong_symbols(self.buffer, report, (start, start + 1), self.codec.engine, self.content.budget)
         self.codec.mend(self.buffer)
         self._submit_guessed(group)
 

@@ -3,21 +3,17 @@
     group of symbols ─► mend ─► whole chunks ─► digest, decompress, write (threads) ─► SHA-256 of blobs, in order
 
 One group is in memory at a time. A group that cannot be mended wholly still gives every chunk whose bytes are whole.
-What is verified is marked in `Progress`, saved from time to time after the content was synced; so a second stick, a
-second pass, or the same command after a SIGKILL fills what is missing and skips what is there. Which symbols are
-damaged the source says; what the bytes must be the signed tables say.
+What is verified is remembered (`spooled_content`), so a second stick, a second pass, or the same command after a
+SIGKILL fills what is missing and skips what is there. Which symbols are damaged the source says; what the bytes must be
+the signed tables say.
 """
 
-import bisect
 import contextlib
-import time
 
 from tidegate.bundle.placement import Placement
 from tidegate.bundle.tables import Tables
 from tidegate.carrier.announcement import CHUNKS
 from tidegate.carrier.parts import SymbolSource, lost_blocks_error
-from tidegate.erasure.geometry import PartGeometry
-from tidegate.erasure.locate import LocationBudget
 from tidegate.errors import DigestError, TidegateError, VolumeMissingError
 from tidegate.report import ProgressCallback
 from tidegate_receiver.reassembly.arriving import ArrivingFilling, ArrivingSource
@@ -25,45 +21,19 @@ from tidegate_receiver.reassembly.blobs import BlobFiles, check_blob_digest
 from tidegate_receiver.reassembly.filling import Filling, FillReport, KeepingSource
 from tidegate_receiver.reassembly.pipeline import ChunkPipeline
 from tidegate_receiver.reassembly.spool import Spool
-
-SAVE_SECONDS = 15.0  # at most so much work is done again after a crash
+from tidegate_receiver.reassembly.spooled_content import SAVE_SECONDS, SpooledContent
 
 
 class Reassembly:
     """One bundle in the spool, on its way to being whole. Its tables are verified. Use as a context manager."""
 
     def __init__(self, spool: Spool, tables: Tables, *, save_seconds: float = SAVE_SECONDS) -> None:
-        self.spool = spool
+        self.content = SpooledContent(spool, tables, save_seconds=save_seconds)
         self.tables = tables
-        self.progress = spool.load_progress(len(tables.chunks), len(tables.blobs))
+        self.progress = self.content.progress
         self._placement = Placement.of(tables)
         self._files = BlobFiles(spool.blobs_folder, tables.blobs)
-        self._save_seconds = save_seconds
-        self._saved_at = time.monotonic()
-        self.budget = LocationBudget()
         self._refilled = False
-
-    # --- what is there ------------------------------------------------------------------------
-
-    @property
-    def is_filled(self) -> bool:
-        """Whether every chunk is verified; the blobs may still have to be."""
-        return bool(self.progress.chunks.all())
-
-    def missing_chunks(self) -> int:
-        return len(self.progress.chunks) - self.progress.chunks_done
-
-    def needs(self, geometry: PartGeometry, group: int) -> bool:
-        """Whether a chunk that is not there has bytes in `group`."""
-        chunks = self.chunks_of(*geometry.group_extent(group))
-        return not bool(self.progress.chunks[chunks.start : chunks.stop].all())
-
-    def chunks_of(self, offset: int, length: int) -> range:
-        """The chunks that have bytes in [offset, offset + length) of part 2."""
-        starts = self.tables.chunks["offset"]
-        # By hand: searchsorted would copy the whole column for each group.
-        first = bisect.bisect_right(starts, offset) - 1
-        return range(first, bisect.bisect_left(starts, offset + length, lo=first))
 
     # --- filling ------------------------------------------------------------------------------
 
@@ -78,22 +48,18 @@ class Reassembly:
         pipeline = ChunkPipeline(self.tables, self._placement, self._files, self.progress)
         kind = ArrivingFilling if isinstance(source, ArrivingSource) else Filling
         try:
-            kind(self, source, pipeline, report, report_progress).run()
+            kind(self.content, source, pipeline, report, report_progress).run()
         except BaseException:
             pipeline.close()
             with contextlib.suppress(TidegateError):  # what went wrong first is what is told
-                self.save()
+                self.content.save()
             raise
         pipeline.close()
         report.chunks_taken = self.progress.chunks_done - before
-        self.save()
+        self.content.save()
         if isinstance(source, KeepingSource):
-            source.save_kept()  # after the sync of `save`
+            source.save_kept()  # after the sync of `content.save`
         return report
-
-    def needed_groups(self, geometry: PartGeometry) -> tuple[int, ...]:
-        """The groups in which a chunk that is not there has bytes."""
-        return tuple(group for group in range(geometry.group_count) if self.needs(geometry, group))
 
     def missing_error(self, source: SymbolSource, report: FillReport) -> VolumeMissingError:
         """The error that names what is damaged or was never read, after a `fill` that left something missing."""
@@ -104,21 +70,9 @@ class Reassembly:
             return VolumeMissingError(f"{error.message}; {kept}")
         geometry = source.announcement.geometry(CHUNKS)
         have = set(source.groups(CHUNKS))
-        absent = [group for group in range(geometry.group_count) if group not in have and self.needs(geometry, group)]
+        absent = [group for group in self.content.needed_groups(geometry) if group not in have]
         listed = ", ".join(map(str, absent[:8])) + (", …" if len(absent) > 8 else "")
         return VolumeMissingError(f"bundle {source.announcement.name}: chunks: groups {listed} are not here; {kept}")
-
-    def save(self) -> None:
-        """Make what is verified durable: first the content, then the word that it is there."""
-        self.spool.save_progress(self.progress)
-        self._saved_at = time.monotonic()
-
-    def save_if_due(self) -> bool:
-        """Save when it is time; whether it was."""
-        is_due = time.monotonic() - self._saved_at >= self._save_seconds
-        if is_due:
-            self.save()
-        return is_due
 
     # --- finishing ----------------------------------------------------------------------------
 

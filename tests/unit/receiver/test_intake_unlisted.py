@@ -15,7 +15,7 @@ from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.volume import Run, VolumeLayout
 from tidegate_receiver.intake.intake import ReceiveOptions, receive_media
 from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
-from tidegate_receiver.reassembly import reassembly
+from tidegate_receiver.reassembly import spooled_content
 
 BLOBS = [np.random.default_rng(5).bytes(9_000_000)]
 
@@ -93,7 +93,7 @@ def test_what_was_kept_of_such_a_stick_is_only_what_was_listed(high: HighSide, l
 
 
 def test_without_any_time_left_nothing_is_guessed(high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reassembly, "LocationBudget", lambda: reassembly_budget(0.0))
+    monkeypatch.setattr(spooled_content, "LocationBudget", lambda: reassembly_budget(0.0))
     destroy_index_blocks(stick)
     assert receive(high, stick, "files").kind is OutcomeKind.INCOMPLETE
 
@@ -165,7 +165,7 @@ def test_more_lies_than_can_be_located_are_tampering(how: str, high: HighSide, s
 def test_beyond_the_time_that_a_bundle_has_lies_are_tampering(
     high: HighSide, stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reassembly, "LocationBudget", lambda: reassembly_budget(0.0))
+    monkeypatch.setattr(spooled_content, "LocationBudget", lambda: reassembly_budget(0.0))
     make_lies(stick, 2)
     outcome = receive(high, stick, "files")
     assert outcome.kind is OutcomeKind.REFUSED

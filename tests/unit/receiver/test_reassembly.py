@@ -41,9 +41,9 @@ def make_spool(folder: Path) -> Spool:
 def fill(spool: Spool, bundle: MadeBundle, source: MemorySource) -> Reassembly:
     with Reassembly(spool, bundle.body.tables) as reassembly:
         reassembly.fill(source)
-        if reassembly.is_filled:
+        if reassembly.content.is_filled:
             assert reassembly.verify_blobs() == 0
-            reassembly.save()
+            reassembly.content.save()
         return reassembly
 
 
@@ -107,7 +107,7 @@ def test_one_lost_symbol_too_many_is_refused_and_named_and_the_rest_is_kept(tmp_
         assert isinstance(error, VolumeMissingError)
         assert "block 3 has 3 of 10 pieces damaged or missing, 2 can be repaired" in error.message
         # Three symbols of 4096 bytes are gone: at most three chunks of up to 9000 bytes, and those they share.
-        assert 0 < reassembly.missing_chunks() <= 4
+        assert 0 < reassembly.content.missing_chunks() <= 4
 
 
 def test_a_second_copy_fills_what_the_first_could_not_give(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_a_second_copy_fills_what_the_first_could_not_give(tmp_path: Path) -> No
         lose_block(first, block)
     for block in range(1, second.announcement.geometry(2).block_count, 2):
         lose_block(second, block)
-    assert not fill(spool, bundle, first).is_filled
-    assert fill(spool, bundle, second).is_filled
+    assert not fill(spool, bundle, first).content.is_filled
+    assert fill(spool, bundle, second).content.is_filled
     assert_whole(spool)
 
 
@@ -202,7 +202,7 @@ def test_content_that_went_bad_in_the_spool_is_read_once_more(tmp_path: Path) ->
         source = make_source(bundle)
         reassembly.fill(source)
         assert reassembly.verify_blobs() == 1
-        assert not reassembly.is_filled
+        assert not reassembly.content.is_filled
         reassembly.fill(source)
         assert reassembly.verify_blobs() == 0
     assert_whole(spool)
@@ -242,7 +242,7 @@ def test_a_wrong_symbol_that_was_listed_as_right_is_located_and_mended(tmp_path:
     with Reassembly(spool, bundle.body.tables) as reassembly:
         report = reassembly.fill(source)
         assert report.symbols_wrong >= 1
-        assert reassembly.is_filled
+        assert reassembly.content.is_filled
         reassembly.verify_blobs()
     assert_whole(spool)
 
