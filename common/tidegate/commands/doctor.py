@@ -50,7 +50,7 @@ def look_at_python(_workspace: Workspace) -> Iterator[Finding]:
 
 
 def look_at_engine(_workspace: Workspace) -> Iterator[Finding]:
-    from tidegate.erasure.engine import describe_engine
+    from tidegate.erasure.choice import describe_engine
 
     engine = describe_engine()
     if engine.name == "isal":

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.erasure.buffer import GroupBuffer
-from tidegate.erasure.engine import Engine, Rows, load_engine
+from tidegate.erasure.choice import load_engine
+from tidegate.erasure.engine import Engine, Rows
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.erasure.matrices import decode_rows, parity_matrix
 

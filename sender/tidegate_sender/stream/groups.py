@@ -14,8 +14,8 @@ from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.stream.header import Kind, build_headers
 from tidegate.carrier.stream.session import sending_order, symbol_lengths
 from tidegate.erasure.buffer import GroupBuffer
+from tidegate.erasure.choice import load_engine
 from tidegate.erasure.codec import GroupCodec
-from tidegate.erasure.engine import load_engine
 from tidegate.erasure.geometry import PartGeometry
 from tidegate_sender.stream.messages import Control, MessageArray, group_messages, segments_per_message
 

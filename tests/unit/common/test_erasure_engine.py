@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidegate.erasure import engine as engine_module
-from tidegate.erasure import isal
-from tidegate.erasure.engine import Rows, describe_engine, load_engine
+from tidegate.erasure import choice, isal
+from tidegate.erasure.choice import describe_engine, load_engine
+from tidegate.erasure.engine import Rows
 from tidegate.erasure.numpy_engine import NumpyEngine
 from tidegate.errors import HostError, UsageError
 
@@ -17,9 +17,9 @@ from tidegate.errors import HostError, UsageError
 @pytest.fixture(autouse=True)
 def fresh_choice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("TIDEGATE_ERASURE", raising=False)
-    engine_module._load.cache_clear()
+    choice._load.cache_clear()
     yield
-    engine_module._load.cache_clear()
+    choice._load.cache_clear()
 
 
 def without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
