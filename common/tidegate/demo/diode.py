@@ -7,13 +7,10 @@ import subprocess
 import sysconfig
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tidegate.demo.side import Side
 from tidegate.demo.wire import LossyRelay
 from tidegate.errors import TidegateError
-
-if TYPE_CHECKING:
-    from tidegate.demo.steps import Side
 
 LOSS = 0.03
 SEED = 11
@@ -26,7 +23,7 @@ class LinkDemoError(TidegateError):
     """The bundle did not come over the link."""
 
 
-def cross_link(low: "Side", high: "Side", folder: Path) -> dict[str, object]:
+def cross_link(low: Side, high: Side, folder: Path) -> dict[str, object]:
     """Pack a second folder, send it through a lossy relay, receive it; the facts of the closing line."""
     source = folder / "updates"
     library = Path(sysconfig.get_path("stdlib"))

@@ -2,77 +2,22 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.demo.diode import cross_link
 from tidegate.demo.image import build_image, local_files
 from tidegate.demo.servers import free_port, registry, registry_program, running
+from tidegate.demo.side import DemoError, Side, tidegate_command
 from tidegate.demo.stick import damage, make_stick, mounted
-from tidegate.errors import TidegateError
 from tidegate.report import Report
 from tidegate.units import MIB, format_bytes
 
 SEED = 7
-
-
-class DemoError(TidegateError):
-    """A step of the demonstration did not end as it must."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side's root, and the command run on it."""
-
-    name: str
-    root: Path
-    report: Report
-
-    def run(self, *arguments: str) -> str:
-        """Run ``tidegate …`` on this side, show it and what it says; raises DemoError unless it ends with 0."""
-        self.report.line(f"\n{self.name}$ tidegate {' '.join(_shown(item) for item in arguments)}")
-        done = self._call(arguments)
-        for text in (done.stdout + done.stderr).splitlines():
-            self.report.line(f"  {text}")
-        if done.returncode != 0:
-            raise DemoError(f'"tidegate {arguments[0]}" ended with {done.returncode}: {done.stderr.strip()}')
-        return done.stdout
-
-    def ask(self, *arguments: str) -> dict[str, object]:
-        """The last JSON object of a command, without showing it."""
-        done = self._call((*arguments, "--json"))
-        if done.returncode != 0:
-            raise DemoError(f'"tidegate {arguments[0]}" ended with {done.returncode}: {done.stderr.strip()}')
-        answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    def _call(self, arguments: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*tidegate_command(), *arguments], env=self.environment, capture_output=True, text=True, check=False
-        )
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a command that runs beside the others, its output in pipes."""
-        command = [*tidegate_command(), *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment, stdout=pipe, stderr=pipe, text=True)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "TIDEGATE_ROOT": str(self.root)}
-
-
-def tidegate_command() -> list[str]:
-    """The command as it is installed beside the running Python."""
-    script = Path(sysconfig.get_path("scripts")) / "tidegate"
-    return [str(script)] if script.is_file() else [sys.executable, "-c", "from tidegate.cli import main; main()"]
 
 
 def run_demo(folder: Path, report: Report) -> dict[str, object]:
@@ -213,7 +158,3 @@ def check_files(high: Side, bundle: str, docs: Path, folder: Path) -> int:
                 raise DemoError(f"{path.name} is not under {target} as it was packed")
             count += 1
     return count
-
-
-def _shown(argument: str) -> str:
-    return f'"{argument}"' if " " in argument else argument
