@@ -1,6 +1,6 @@
 """Mirrors: whoever pulls the old name gets it from the new place. OpenShift, containerd, Podman and CRI-O.
 
-Fields: OpenShift's config.openshift.io/v1, containerd's docs/hosts.md, containers-registries.conf(5) version 2.
+Fields: OpenShift's config.openshift.io/v1, containerd's hosts.md, containers-registries.conf(5) version 2.
 """
 
 from collections.abc import Iterable, Mapping
