@@ -1,8 +1,8 @@
 """What a command says: results to stdout, progress and faults to stderr, `--json` one object a line.
 
 Progress is shown only on a terminal, a few times a second, and is erased at the end; the closing line stays.
-Text from outside (names on a medium, a registry's message) goes through `printable`, so that no
-terminal escape of a stranger reaches a screen.
+Text from outside (names on a medium, a registry's message) goes through `printable`, which also cuts it; whatever is
+said here goes through `screen_lines` besides, so that no terminal escape of a stranger reaches a screen.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.errors import TidegateError
-from tidegate.text import printable
+from tidegate.text import printable, screen_json, screen_lines
 from tidegate.units import format_bytes, format_duration
 
 #: called with (done, total, phase); what pipelines report to, without knowing who listens
@@ -36,26 +36,26 @@ class Report:
     def line(self, text: str = "") -> None:
         """A line of the result for a person."""
         if not self.json_lines and not self.quiet:
-            print(text)
+            print(screen_lines(text))
 
     def closing(self, text: str, **values: Any) -> None:
         """The last line: the outcome first, what to do next last; under ``--json`` the values as one object."""
         if self.json_lines:
             self.object({**values, "summary": text})
         elif not self.quiet:
-            print(text, flush=True)
+            print(screen_lines(text), flush=True)
 
     def object(self, values: dict[str, Any]) -> None:
         """One JSON object on a line of its own, only under ``--json``."""
         if self.json_lines:
-            print(json.dumps(values, ensure_ascii=False, sort_keys=True), flush=True)
+            print(screen_json(json.dumps(values, ensure_ascii=False, sort_keys=True)), flush=True)
 
     def warn(self, text: str, hint: str = "") -> None:
         if self.quiet:
             return
-        print(f"tidegate: warning: {text}", file=sys.stderr, flush=True)
+        print(f"tidegate: warning: {screen_lines(text)}", file=sys.stderr, flush=True)
         if hint:
-            print(f"tidegate: hint: {hint}", file=sys.stderr, flush=True)
+            print(f"tidegate: hint: {screen_lines(hint)}", file=sys.stderr, flush=True)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Columns wide enough for their longest cell; nothing is cut, so that a log keeps everything."""
@@ -95,7 +95,7 @@ class _Bar:
         share = f"{100 * done // total:3d} %" if total else ""
         rest = f", {format_duration((total - done) / rate)} left" if total > done and rate > 0 else ""
         amount = f"{format_bytes(done)} of {format_bytes(total)}, {format_bytes(int(rate))}/s"
-        print(f"\r\x1b[K{phase}: {share} {amount}{rest}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{printable(phase)}: {share} {amount}{rest}", end="", file=sys.stderr, flush=True)
 
     def erase(self) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
@@ -106,7 +106,7 @@ def print_error(error: TidegateError, *, json_lines: bool = False) -> None:
     for text in error.message.splitlines() or [""]:
         print(f"tidegate: error: {printable(text, 1000)}", file=sys.stderr)
     if error.hint:
-        print(f"tidegate: hint: {error.hint}", file=sys.stderr)
+        print(f"tidegate: hint: {screen_lines(error.hint)}", file=sys.stderr)
     if json_lines:
         values = {"error": error.message, "class": type(error).__name__, "exit_code": error.exit_code}
         Report(json_lines=True).object({**values, "hint": error.hint})

@@ -41,6 +41,29 @@ def test_an_error_that_quotes_a_stranger_shows_no_terminal_escape(capsys: pytest
     assert "\x1b" not in capsys.readouterr().err
 
 
+EVIL = "a\x1b[2J\x9b31m\u202e\u2028\x7f\udcff\U000e0041b"
+
+
+def test_nothing_that_is_said_holds_a_terminal_escape_whoever_forgot_it(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report()
+    report.line(EVIL)
+    report.closing(f"two\r\nlines\tand a tab {EVIL}")
+    report.warn(EVIL, hint=EVIL)
+    report.table(["name"], [[EVIL]])
+    print_error(TidegateError(EVIL, hint=EVIL))
+    captured = capsys.readouterr()
+    for said in (captured.out, captured.err):
+        assert "\\x1b" in said and all(letter.isprintable() or letter in "\r\n\t" for letter in said)
+    assert "two\r\nlines\tand a tab a\\x1b" in captured.out
+
+
+def test_json_lines_hold_no_terminal_escape_and_the_same_value(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(json_lines=True).object({"name": EVIL, "kept": "Grüße 漢字"})
+    said = capsys.readouterr().out
+    assert said.rstrip("\n").isprintable() and "Grüße 漢字" in said
+    assert json.loads(said)["name"] == EVIL
+
+
 def test_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and line.strip()]
