@@ -1,7 +1,7 @@
 """Blobs enter a depot in groups: temporary files, one sync for all, rename, sync of the folder, then the index.
 
 A crash at any instruction leaves the depot as it was, or with blobs that nothing names yet, and a folder of temporaries
-whose lock nobody holds. Writers of one commit may run in several threads, one thread a writer.
+whose lock nobody holds (`incoming`). Writers of one commit may run in several threads, one thread a writer.
 """
 
 import contextlib
@@ -10,24 +10,19 @@ import fcntl
 import hashlib
 import itertools
 import os
-import secrets
-import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tidegate.depot.descriptors import Descriptor, check_digest
+from tidegate.depot.incoming import locked_folder, open_use, remove_folder
+from tidegate.depot.layout import DepotLayout, disk
 from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
-from tidegate.files import host_error, make_folders, sync_fd, sync_filesystem, sync_folder
+from tidegate.files import sync_fd, sync_filesystem, sync_folder
 from tidegate.names import hex_of
 from tidegate.units import MIB
 
-if TYPE_CHECKING:
-    from tidegate.depot.store import Depot
-
-INCOMING = ".incoming"
 BLOB_MODE = 0o444  # never changed once it is there
 #: up to so many blobs are synced one by one; beyond, one syncfs is cheaper than an fsync each
 SYNC_EACH_MAX = 4
@@ -95,28 +90,13 @@ class BlobWriter:
         return f"blob {self._expected_digest or self._path.name}"
 
 
-def open_use(depot: Path, mode: int) -> int:
-    """A descriptor that holds the depot: shared by all who bring blobs, alone (LOCK_EX) by who removes garbage.
-
-    Raises BlockingIOError where `mode` has LOCK_NB and somebody else holds it.
-    """
-    make_folders(depot / INCOMING, mode=0o700)
-    fd = os.open(depot / INCOMING, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
 class BlobCommit:
     """A group of blobs and names that enter `depot` together when the ``with`` block ends without an error.
 
     ``commit()`` may be called in between, also while other threads write: what was finished so far is then durable.
     """
 
-    def __init__(self, depot: "Depot") -> None:
+    def __init__(self, depot: DepotLayout) -> None:
         self.depot = depot
         self._numbers = itertools.count()
         self._taking = threading.Lock()
@@ -130,7 +110,7 @@ class BlobCommit:
             # What this group counts on (`has`) must not go as garbage before the index names it.
             self._use = open_use(self.depot.folder, fcntl.LOCK_SH)
             try:
-                self._folder, self._lock = _locked_folder(self.depot.folder / INCOMING)
+                self._folder, self._lock = locked_folder(self.depot.folder)
             except BaseException:
                 os.close(self._use)
                 raise
@@ -258,69 +238,9 @@ class BlobCommit:
         assert self._folder is not None, "a commit is used in a with block"
         return self._folder / f"{next(self._numbers):08d}"
 
-    @contextlib.contextmanager
-    def disk(self) -> Iterator[None]:
+    def disk(self) -> contextlib.AbstractContextManager[None]:
         """Errors of the depot's disk as ours: a full disk apart from the rest."""
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise host_error(error, f"writing to {self.depot.folder}") from error
-
-
-def _locked_folder(incoming: Path) -> tuple[Path, int]:
-    """A new folder that this process holds a lock on, so that nobody takes it for a crash's."""
-    incoming.mkdir(mode=0o700, exist_ok=True)
-    while True:
-        folder = incoming / secrets.token_hex(8)
-        folder.mkdir(mode=0o700)
-        try:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # removed as abandoned between mkdir and open
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
-            return folder, fd
-        os.close(fd)
-
-
-def is_abandoned(folder: Path) -> bool:
-    """Whether no process holds the lock of a commit's folder."""
-    with _lock_of(folder) as held:
-        return held
-
-
-def remove_abandoned(folder: Path) -> bool:
-    """Remove a commit's folder whose process is gone; False where somebody holds it.
-
-    The lock is held meanwhile, so that a process that just made the folder finds it gone and makes another.
-    """
-    with _lock_of(folder) as held:
-        if held:
-            remove_folder(folder)
-        return held
-
-
-@contextlib.contextmanager
-def _lock_of(folder: Path) -> Iterator[bool]:
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(fd)
-
-
-def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+        return disk(f"writing to {self.depot.folder}")
 
 
 def _share(path: Path, source: int, target: Path) -> bool:

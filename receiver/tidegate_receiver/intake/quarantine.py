@@ -14,8 +14,8 @@ from tidegate.bundle.header import MANIFEST_MAX_BYTES
 from tidegate.bundle.manifest import Manifest, bundle_id, parse_manifest
 from tidegate.bundle.papers import MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import Tables, parse_tables
-from tidegate.depot.commit import INCOMING
 from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.incoming import INCOMING
 from tidegate.depot.store import Depot
 from tidegate.errors import DigestError, FormatError
 from tidegate.files import sync_filesystem, sync_folder

@@ -15,7 +15,7 @@ from typing import Self
 from tidegate.canonical import dumps
 from tidegate.depot.descriptors import Descriptor, Manifest
 from tidegate.depot.graph import carried, parse_platforms, walk
-from tidegate.depot.store import LAYOUT_FILE
+from tidegate.depot.layout import LAYOUT_FILE
 from tidegate.errors import BlobMissingError, LoadError
 from tidegate.files import host_error, sync_fd, sync_folder
 from tidegate.names import hex_of

@@ -16,7 +16,8 @@ from tidegate.depot.descriptors import (
     parse_manifest,
 )
 from tidegate.depot.graph import walk
-from tidegate.depot.store import INDEX_MAX_BYTES, Depot
+from tidegate.depot.layout import INDEX_MAX_BYTES
+from tidegate.depot.store import Depot
 from tidegate.errors import BlobMissingError, CollectError, UsageError
 from tidegate.oci import REF_NAME
 from tidegate.registry.reference import parse_reference, slug

@@ -11,8 +11,9 @@ import pytest
 
 from tidegate import files
 from tidegate.canonical import dumps
-from tidegate.depot.commit import INCOMING, BlobCommit
+from tidegate.depot.commit import BlobCommit
 from tidegate.depot.descriptors import Descriptor
+from tidegate.depot.incoming import INCOMING
 from tidegate.depot.store import Depot
 from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError, DiskFullError, GraphError, HostError
 from tidegate.oci import EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, PLATFORMS
