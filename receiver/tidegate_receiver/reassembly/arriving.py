@@ -18,7 +18,7 @@ from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.codec import BlockState, GroupCodec, GroupReport
 from tidegate.errors import DigestError, TamperedError
 from tidegate_receiver.reassembly.filling import Filling
-from tidegate_receiver.reassembly.symbol_store import SymbolRows, cut_symbols
+from tidegate_receiver.reassembly.symbol_store import SymbolRows, numbers_and_slots
 from tidegate_receiver.reassembly.wrong_symbols import mark_wrong_symbols
 
 
@@ -44,11 +44,22 @@ class ArrivingSource(SymbolSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """The end of a group: the beginning of a chunk that reaches into the next one."""
+    """The end of a group: the beginning of a chunk that reaches into the next one, in the memory of the straddler.
+
+    `numbers` are its symbols in record order, `places` where they lie in `memory`.
+    """
 
     group: int
     chunk: int
-    rows: SymbolRows
+    numbers: NDArray[np.int64]
+    places: NDArray[np.int64]
+    memory: memoryview
+
+    def cut(self, symbol_size: int) -> SymbolRows:
+        """Copied out: the straddler after the next one takes the memory."""
+        count = int(self.places.max()) + 1
+        rows = np.frombuffer(self.memory, np.uint8, count * symbol_size).reshape(count, symbol_size)
+        return SymbolRows(self.group, self.numbers, rows[self.places])
 
 
 class ArrivingFilling(Filling):
@@ -93,7 +104,7 @@ class ArrivingFilling(Filling):
     def _settle_edge(self) -> None:
         """Keep the end of the group before, where the chunk that begins there has not become whole."""
         if self.edge is not None and not self.done[self.edge.chunk]:
-            self.arriving.keep_rows(self.edge.rows)
+            self.arriving.keep_rows(self.edge.cut(self.geometry.symbol_size))
         self.edge = None
 
     def _keep_what_is_cut(self, group: int, report: GroupReport) -> None:
@@ -104,20 +115,19 @@ class ArrivingFilling(Filling):
                     mask[position] = True
             self.arriving.keep(group, self.buffer, mask)
             return
-        reaching = self._reaching_chunk(group)
-        if reaching is not None:
-            of_edge = self._symbols_of([(reaching, self._slice_of(reaching, *self.geometry.group_extent(group)))])
-            self.edge = _Edge(group, reaching, cut_symbols(group, self.buffer, of_edge))
+        straddler = self.straddler
+        if straddler is not None and self._begins_in(straddler.chunk, group):
+            of_edge = self._symbols_of(
+                [(straddler.chunk, self._slice_of(straddler.chunk, *self.geometry.group_extent(group)))]
+            )
+            numbers, slots = numbers_and_slots(self.buffer, of_edge)
+            self.edge = _Edge(group, straddler.chunk, numbers, slots - slots.min(), straddler.memory)
             mask &= ~of_edge
         if mask.any():
             self.arriving.keep(group, self.buffer, mask)
 
-    def _reaching_chunk(self, group: int) -> int | None:
-        """The chunk that begins in `group` and ends in a later one."""
-        for chunk, part in self._slices(group):
-            if part.first == 0 and part.end < int(self.chunks["stored"][chunk]):
-                return chunk
-        return None
+    def _begins_in(self, chunk: int, group: int) -> bool:
+        return self.geometry.group_of_offset(int(self.chunks["offset"][chunk])) == group
 
     # --- bytes that are there and wrong -------------------------------------------------------
 

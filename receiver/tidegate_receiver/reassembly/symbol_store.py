@@ -47,16 +47,11 @@ class SymbolRows:
     rows: NDArray[np.uint8]
 
 
-def cut_symbols(group: int, buffer: GroupBuffer, symbols: Flags) -> SymbolRows:
-    """The present ones of `symbols`, a mask like `present`, of the bound `buffer`."""
-    order = buffer.geometry.record_order(group)
+def numbers_and_slots(buffer: GroupBuffer, symbols: Flags) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The present ones of `symbols`, a mask like `present`: places in record order, and rows in `buffer`."""
+    order = buffer.geometry.record_order(buffer.group)
     numbers = np.flatnonzero((buffer.present & symbols)[order[:, 0], order[:, 1]])
-    return _rows_of(group, buffer, numbers)
-
-
-def _rows_of(group: int, buffer: GroupBuffer, numbers: NDArray[np.int64]) -> SymbolRows:
-    order = buffer.geometry.record_order(group)[numbers]
-    return SymbolRows(group, numbers, buffer.rows[buffer.slot_numbers(order[:, 0], order[:, 1])])
+    return numbers, buffer.slot_numbers(order[numbers, 0], order[numbers, 1])
 
 
 def _runs(numbers: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -152,11 +147,11 @@ class SymbolStore:
 
         False, and nothing is kept, where there is no room.
         """
-        order = self.geometry.record_order(group)
-        wanted = (buffer.present & symbols)[order[:, 0], order[:, 1]]
+        numbers, slots = numbers_and_slots(buffer, symbols)
         if self._fits:
-            wanted &= ~self._flags_of(group)
-        return self.keep_rows(_rows_of(group, buffer, np.flatnonzero(wanted)))
+            is_new = ~self._flags_of(group)[numbers]
+            numbers, slots = numbers[is_new], slots[is_new]
+        return self.keep_rows(SymbolRows(group, numbers, buffer.rows[slots]))
 
     def keep_rows(self, cut: SymbolRows) -> bool:
         """As `keep`, for symbols that were copied out of their group before."""
