@@ -7,21 +7,17 @@ images, ``chart:`` a chart's file, ``oci://`` a chart in a registry, ``imgpkg:``
 image reference by Docker's rules.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from tidegate.errors import UsageError
 from tidegate.registry.reference import Reference, files_name, is_host, parse_reference
-from tidegate.units import KIB
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
+from tidegate_sender.collect.list_files import beginning_of, is_hauler, is_transfer_list
 
-_TOP_LEVEL = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tidegate[\"']?[ \t]*:", re.MULTILINE)
-_HAULER = re.compile(rb"^apiVersion:[ \t]*[\"']?content\.hauler\.cattle\.io/", re.MULTILINE)
-_LOOK_BYTES = 64 * KIB  # the top level key stands among the first lines
 _LAYOUT = "oci:"
 _CHART_IN_REGISTRY = "oci://"
 _TEXT_LISTS = (".txt", ".list")
@@ -66,9 +62,10 @@ def classify_argument(text: str) -> Argument:
         return Argument(ArgumentKind.LAYOUT, text.removeprefix(_LAYOUT))
     is_path = text in {".", ".."} or text.startswith(("./", "../", "/"))
     is_yaml = text.lower().endswith((".yaml", ".yml"))
-    if is_yaml and _is_transfer_list(Path(text)):
+    first_bytes = beginning_of(Path(text)) if is_yaml else b""
+    if is_transfer_list(first_bytes):
         return Argument(ArgumentKind.TRANSFER_LIST, text)
-    if is_yaml and _begins_like(Path(text), is_hauler):
+    if is_hauler(first_bytes):
         return Argument(ArgumentKind.LIST, text)
     if is_path:
         return Argument(ArgumentKind.PATH, text)
@@ -79,25 +76,6 @@ def classify_argument(text: str) -> Argument:
         hint = f'a transfer list begins with "tidegate: 1"; to bring the file itself, write ./{text}'
         raise UsageError(f"{text}: {state}", hint=hint)
     return Argument(ArgumentKind.IMAGE, text)
-
-
-def _is_transfer_list(path: Path) -> bool:
-    return _begins_like(path, lambda data: _TOP_LEVEL.search(data) is not None)
-
-
-def is_hauler(data: bytes) -> bool:
-    """Whether the beginning of a YAML file is a hauler manifest's."""
-    return _HAULER.search(data) is not None
-
-
-def _begins_like(path: Path, is_so: Callable[[bytes], bool]) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            return is_so(file.read(_LOOK_BYTES))
-    except (OSError, ValueError):
-        return False
 
 
 def items_from_arguments(texts: Iterable[str], *, platforms: tuple[str, ...] = ()) -> tuple[Item, ...]:

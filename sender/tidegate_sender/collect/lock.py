@@ -8,14 +8,15 @@ stand in docs/decisions/0011-lock-and-reproduce.md. How digests are found is lef
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tidegate.errors import CollectError, LockMissingError, UsageError
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import SourceItem
+from tidegate_sender.collect.list_files import read_list_file
+from tidegate_sender.collect.yaml_form import check_document, published_form
+from tidegate_sender.collect.yaml_places import MAX_BYTES, read_yaml
 
 SCHEMA_FILE = "transfer-lock.schema.json"
 LOCK_VERSION = 1
@@ -95,21 +96,11 @@ def _platforms(item: Item) -> str:
 
 def read_lock(path: Path) -> tuple[Locked, ...]:
     """The entries of a lock on the disk. Raises UsageError."""
-    from tidegate_sender.collect.yaml_places import MAX_BYTES
-
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    return parse_lock(data, str(path))
+    return parse_lock(read_list_file(path, max_bytes=MAX_BYTES), str(path))
 
 
 def parse_lock(data: bytes, name: str) -> tuple[Locked, ...]:
     """The entries of a lock called `name`. Raises UsageError with line and column."""
-    from tidegate_sender.collect.transfer_list import check_document
-    from tidegate_sender.collect.yaml_places import read_yaml
-
     document = read_yaml(data, name)
     check_document(document, schema())
     found: dict[Asked, Locked] = {}
@@ -124,8 +115,6 @@ def parse_lock(data: bytes, name: str) -> tuple[Locked, ...]:
 def format_lock(entries: Iterable[Locked], list_name: str) -> bytes:
     """The bytes of a lock: equal entries give equal bytes. Raises UsageError where nobody could read it again."""
     import yaml
-
-    from tidegate_sender.collect.yaml_places import MAX_BYTES
 
     artifacts = [_as_object(locked) for locked in sorted(entries, key=lambda locked: locked.order)]
     head = (
@@ -154,12 +143,9 @@ def _as_object(locked: Locked) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """The published JSON schema."""
-    text = resources.files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return published_form(SCHEMA_FILE)
 
 
 def changes(before: Sequence[Locked], after: Sequence[Locked]) -> tuple[tuple[str, str], ...]:

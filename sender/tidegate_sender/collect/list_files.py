@@ -1,0 +1,41 @@
+"""Files of lists: read up to a limit, and told by their beginning for whose list they are."""
+
+import re
+from pathlib import Path
+
+from tidegate.errors import UsageError
+from tidegate.units import KIB
+
+_TOP_LEVEL = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tidegate[\"']?[ \t]*:", re.MULTILINE)
+_HAULER = re.compile(rb"^apiVersion:[ \t]*[\"']?content\.hauler\.cattle\.io/", re.MULTILINE)
+_LOOK_BYTES = 64 * KIB  # the top level key stands among the first lines
+
+
+def read_list_file(path: Path, *, max_bytes: int) -> bytes:
+    """The bytes of a list; one more than `max_bytes` of one that is too long. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def beginning_of(path: Path) -> bytes:
+    """The first bytes of a file; none where there is no file, or where it cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with open(path, "rb") as file:
+            return file.read(_LOOK_BYTES)
+    except (OSError, ValueError):
+        return b""
+
+
+def is_transfer_list(first_bytes: bytes) -> bool:
+    """Whether the beginning of a YAML file is a transfer list's."""
+    return _TOP_LEVEL.search(first_bytes) is not None
+
+
+def is_hauler(first_bytes: bytes) -> bool:
+    """Whether the beginning of a YAML file is a hauler manifest's."""
+    return _HAULER.search(first_bytes) is not None
