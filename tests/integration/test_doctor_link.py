@@ -2,10 +2,11 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
-from two_sides import tidegate_command
-from wire import HIGH_ADDRESS, why_not, wire
+from two_sides import Sides, tidegate_command
+from wire import HIGH_ADDRESS, HIGH_MAC, why_not, wire
 
 from tidegate.interfaces import route_4
 
@@ -26,8 +27,9 @@ def test_the_longest_route_that_is_up_counts(host: str, interface: str) -> None:
     assert route_4(ROUTES.splitlines()[0], host) is None
 
 
-def doctor(link: str, *prefix: str) -> tuple[int, dict[str, dict[str, str]]]:
+def doctor(link: str, *prefix: str, root: Path | None = None) -> tuple[int, dict[str, dict[str, str]]]:
     command = [*prefix, *tidegate_command(), "--json", "doctor", "--link", link]
+    command += [] if root is None else ["--root", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 73}, done.stderr
     findings = json.loads(done.stdout.splitlines()[-1])["findings"]
@@ -58,3 +60,42 @@ def test_both_ends_of_a_wire_are_judged_and_a_missing_neighbour_is_told() -> Non
         code, low = doctor(link.address(), *link.low())
         assert (code, low["neighbour"]["state"]) == (73, "lacks")
         assert low["neighbour"]["mend"].startswith(f"ip neigh replace {HIGH_ADDRESS} lladdr")
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_each_side_is_told_when_the_address_is_at_the_wrong_end_or_behind_a_gateway(sides: Sides) -> None:
+    with wire() as link:
+        code, found = doctor(link.address(), *link.low(), root=sides.high.root)
+        assert (code, found["link"]["state"]) == (73, "lacks")
+        assert found["link"]["mend"].startswith(f"ip addr add {HIGH_ADDRESS}/24 dev DEVICE")
+        code, found = doctor(link.address(), *link.high(), root=sides.low.root)
+        assert (code, found["address"]["state"]) == (73, "lacks")
+        assert "vhigh" in found["address"]["text"]
+        code, found = doctor(link.address(multicast=True), *link.low(), root=sides.low.root)
+        assert code == 0 and "the sending end, by vlow" in found["link"]["text"]
+        subprocess.run(link.high("ip", "route", "add", "239.0.0.0/8", "dev", "vhigh"), check=True)
+        code, found = doctor(link.address(multicast=True), *link.high(), root=sides.high.root)
+        assert code == 0 and "the receiving end, by vhigh" in found["link"]["text"]
+        subprocess.run(link.low("ip", "route", "add", "default", "via", "10.99.0.9"), check=True)
+        code, found = doctor("udp://192.0.2.1:5300", *link.low(), root=sides.low.root)
+        assert "neighbour" not in found and found["route"]["mend"].startswith("ip route replace 192.0.2.1 dev DEVICE")
+        assert "over the gateway 10.99.0.9, by vlow" in found["route"]["text"]
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_every_command_that_is_named_mends_what_it_is_named_for() -> None:
+    with wire(mtu=1500) as link:
+        subprocess.run(link.low("ip", "link", "set", "vlow", "arp", "on"), check=True)
+        subprocess.run(link.low("ip", "neigh", "flush", "all", "nud", "permanent"), check=True, capture_output=True)
+        subprocess.run(link.low("ethtool", "-K", "vlow", "tx", "off"), check=True, capture_output=True)
+        subprocess.run(link.high("ethtool", "-K", "vhigh", "gro", "off", "rx", "off"), check=True, capture_output=True)
+        subprocess.run(link.high("sysctl", "-qw", "net.core.netdev_max_backlog=1000"), check=False, capture_output=True)
+        for address in (link.address(), link.address(family=6)):
+            for end in (link.low, link.high):
+                for subject, item in doctor(address, *end())[1].items():
+                    if item["state"] == "ok" or subject in {"mtu", "backlog"}:  # of both hosts; of the whole machine
+                        continue
+                    command = item["mend"].replace("MAC-OF-THE-RECEIVER", HIGH_MAC).split()
+                    subprocess.run(end(*command), check=True, capture_output=True)
+                    after = doctor(address, *end())[1].get(subject, {"state": "ok"})
+                    assert after["state"] == "ok", (subject, item, after)

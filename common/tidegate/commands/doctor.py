@@ -26,13 +26,14 @@ def command(invocation: Invocation, link: str | None) -> int:
 
     Ends with 0 unless something needed is lacking (then 73).
     """
+    workspace = Workspace.find(invocation.root)
     if link is not None:
         from tidegate.carrier.stream.address import parse_address
         from tidegate.commands.doctor_link import look_at_link
 
-        findings = list(look_at_link(parse_address(link)))
+        role = workspace.settings.role if workspace.is_initialised else None
+        findings = list(look_at_link(parse_address(link), role))
     else:
-        workspace = Workspace.find(invocation.root)
         findings = [finding for look in LOOKS for finding in look(workspace)]
     report = invocation.report
     report.table(("what", "", "found"), [(item.subject, item.state, item.text) for item in findings])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidegate.carrier.stream.address import StreamAddress
 from tidegate.commands.findings import Finding, State
+from tidegate.config import Role
 from tidegate.interfaces import (
     asks_for_neighbours,
     has_static_neighbour,
@@ -21,36 +22,42 @@ from tidegate.interfaces import (
     queue_discipline,
     receive_ring,
 )
+from tidegate.routes import Route, route_to
 from tidegate.units import MIB, format_bytes
 
-_SO_RCVBUFFORCE = 33
 _UDP_SEGMENT, _UDP_GRO = 103, 104
 _WANTED_BUFFER_BYTES = 256 * MIB
 _ENOUGH_BUFFER_BYTES = 16 * MIB
+_WANTED_SEND_BYTES = 8 * MIB
+#: the option that forces, the one that asks, and the bytes
+_RECEIVE_BUFFER = 33, socket.SO_RCVBUF, _WANTED_BUFFER_BYTES
+_SEND_BUFFER = 32, socket.SO_SNDBUF, _WANTED_SEND_BYTES
 _BACKLOG_LEAST = 10_000
 _JUMBO_MTU = 9000
 
 
-def look_at_link(address: StreamAddress) -> Iterator[Finding]:
-    """Every finding about this end of the link."""
-    receives = is_local(address) or (address.is_multicast and _receives_here())
-    interface = interface_of(address)
+def look_at_link(address: StreamAddress, role: Role | None = None) -> Iterator[Finding]:
+    """Every finding about this end of the link; `role` is the side that this host is, None where it has no root."""
+    is_here = is_local(address)
+    receives = is_here or (address.is_multicast and role is Role.HIGH)
+    if role is Role.HIGH and not receives:
+        prefix = "64" if address.family == socket.AF_INET6 else "24"
+        mend = f"ip addr add {address.host}/{prefix} dev DEVICE, or name the address that this host has"
+        yield Finding("link", State.LACKS, f"{address}: this is a high side, and no interface of it has it", mend)
+        return
+    route = None if receives else route_to(address)
+    interface = interface_of(address) if receives or route is None else route.interface
     if interface is None:
         mend = f"ip route add {address.host} dev DEVICE, and an address on it"
         yield Finding("link", State.LACKS, f"{address}: no interface has it, and no route leads to it", mend)
         return
     end = "receiving" if receives else "sending"
     yield Finding("link", State.OK, f"{address}: the {end} end, by {interface}")
+    if is_here and role is Role.LOW and interface != "lo":
+        mend = "name the high side's address, and give it to no interface of this host"
+        yield Finding("address", State.LACKS, f"this is a low side, and {interface} has {address.host} itself", mend)
     yield from _look_at_interface(interface)
-    yield from _look_at_receiving(interface) if receives else _look_at_sending(address, interface)
-
-
-def _receives_here() -> bool:
-    from tidegate.config import Role
-    from tidegate.workspace import Workspace
-
-    workspace = Workspace.find()
-    return workspace.is_initialised and workspace.settings.role is Role.HIGH
+    yield from _look_at_receiving(interface) if receives else _look_at_sending(address, interface, route)
 
 
 def _look_at_interface(interface: str) -> Iterator[Finding]:
@@ -69,7 +76,7 @@ def _look_at_interface(interface: str) -> Iterator[Finding]:
 
 def _look_at_receiving(interface: str) -> Iterator[Finding]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        granted = _ask_for_buffer(probe)
+        granted = _ask_for_buffer(probe, _RECEIVE_BUFFER)
         has_gro = _takes(probe, _UDP_GRO, 1)
     mend = f"sysctl -w net.core.rmem_max={_WANTED_BUFFER_BYTES}"
     is_enough = granted >= _ENOUGH_BUFFER_BYTES
@@ -94,12 +101,14 @@ def _look_at_receiving(interface: str) -> Iterator[Finding]:
         yield Finding("receive ring", State.NOTE, f"{ring[0]} of {ring[1]} slots", mend)
 
 
-def _ask_for_buffer(probe: socket.socket) -> int:
-    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+def _ask_for_buffer(probe: socket.socket, options: tuple[int, int, int]) -> int:
+    """What the kernel grants of what is wanted: (forced, asked for, bytes wanted)."""
+    *ways, wanted = options
+    for option in ways:
         with contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, option, _WANTED_BUFFER_BYTES)
+            probe.setsockopt(socket.SOL_SOCKET, option, wanted)
             break
-    return probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel counts its own part in
+    return probe.getsockopt(socket.SOL_SOCKET, ways[-1]) // 2  # the kernel counts its own part in
 
 
 def _takes(probe: socket.socket, option: int, value: int) -> bool:
@@ -113,10 +122,19 @@ def _takes(probe: socket.socket, option: int, value: int) -> bool:
 # --- the sending end --------------------------------------------------------------------------
 
 
-def _look_at_sending(address: StreamAddress, interface: str) -> Iterator[Finding]:
-    yield from _look_at_neighbour(address, interface)
+def _look_at_sending(address: StreamAddress, interface: str, route: Route | None) -> Iterator[Finding]:
+    if route is not None and route.gateway:
+        text = f"over the gateway {route.gateway}, by {interface}: right only if it stands before the diode"
+        mend = f"ip route replace {address.host} dev DEVICE, and an address on it, if it does not"
+        yield Finding("route", State.NOTE, text, mend)
+    else:
+        yield from _look_at_neighbour(address, interface)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        granted = _ask_for_buffer(probe, _SEND_BUFFER)
         has_segment = _takes(probe, _UDP_SEGMENT, 0)
+    state = State.OK if granted >= _WANTED_SEND_BYTES else State.NOTE
+    mend = f"sysctl -w net.core.wmem_max={_WANTED_SEND_BYTES}, or send as root"
+    yield Finding("socket buffer", state, f"{format_bytes(granted)} granted", mend)
     if not has_segment:
         mend = "use Linux 4.18 or newer"
         yield Finding("UDP_SEGMENT", State.NOTE, "this kernel has none: datagrams go one by one, slower", mend)

@@ -19,8 +19,8 @@ from pathlib import Path
 from tidegate.carrier.stream.address import MTU_MIN, StreamAddress, packet_bytes, symbol_bytes
 from tidegate.carrier.stream.header import HEADER_BYTES
 from tidegate.errors import LinkDownError, LinkError
+from tidegate.routes import route_interface
 from tidegate_sender.stream.messages import MMSGHDR, SOL_UDP, UDP_SEGMENT, MessageArray, control_messages
-from tidegate_sender.stream.route import route_interface
 
 SEND_BUFFER_BYTES = 8 << 20
 FULL_WAIT_SECONDS = 0.001  # after ENOBUFS: the queue of a device empties in less

@@ -15,10 +15,10 @@ from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import StreamFacts, plan_session
 from tidegate.errors import HostError, LinkDownError, LinkError, UsageError
+from tidegate.routes import route_interface
 from tidegate_sender.stream.link import Link, SegmentationLostError
 from tidegate_sender.stream.messages import Control, group_messages, segments_per_message
 from tidegate_sender.stream.pacing import RateSchedule, TokenBucket, format_rate, parse_rate, parse_schedule
-from tidegate_sender.stream.route import route_interface
 from tidegate_sender.stream.session import Bearing, LinkPatience, SessionSender, sign_session
 
 
