@@ -3,14 +3,22 @@
 import csv
 import io
 import json
+import os
 import tomllib
+from fnmatch import fnmatchcase
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from report_schemas import OWN, definitions
 
 from tidegate.provenance.keys import PublicKey
+from tidegate.registry.reference import parse_reference
 from tidegate_receiver.naming.carvel import object_name
 from tidegate_receiver.naming.formats import ReportFormat, render
 from tidegate_receiver.naming.rows import NameRow
@@ -107,9 +115,12 @@ def test_lists_hold_every_row(rows: tuple[NameRow, ...]) -> None:
 def test_carvel_gets_digests_and_old_names(rows: tuple[NameRow, ...]) -> None:
     images = [item for item in rows if item.is_image]
     overrides = yaml.safe_load(render(rows, ReportFormat.KBLD).files[""])["overrides"]
-    assert [(item["image"], item["newImage"]) for item in overrides] == [(item.old, item.pinned) for item in images]
+    written = [(item["image"], item["newImage"]) for item in overrides]
+    assert {(item.old, item.pinned) for item in images} <= set(written)
+    assert {str(parse_reference(old)) for old, _ in written} == {item.old for item in images}
+    assert len(set(written)) == len(written)
     lock = yaml.safe_load(render(rows, ReportFormat.IMAGES_LOCK).files[""])
-    assert [item["annotations"]["kbld.carvel.dev/id"] for item in lock["images"]] == [item.old for item in images]
+    assert [(item["annotations"]["kbld.carvel.dev/id"], item["image"]) for item in lock["images"]] == written
     repositories = list(yaml.safe_load_all(render(rows, ReportFormat.PACKAGE_REPOSITORY, secret="login").files[""]))
     for document in repositories:
         bundle = document["spec"]["fetch"]["imgpkgBundle"]
@@ -132,14 +143,68 @@ def test_policies_ask_for_every_key_of_an_image(rows: tuple[NameRow, ...]) -> No
             tuple(attestor["entries"][0]["keys"]["publicKeys"] for attestor in verify["attestors"])
             for rule in rules
             for verify in rule["verifyImages"]
-            if item.pinned in verify["imageReferences"]
+            if any(fnmatchcase(item.pinned, pattern) for pattern in verify["imageReferences"])
         ]
         assert any(len(keys) >= len({key.key_id for key in item.keys}) for keys in asked)
         assert all(key.startswith("-----BEGIN PUBLIC KEY-----\n") for keys in asked for key in keys)
     policies = list(yaml.safe_load_all(render(rows, ReportFormat.POLICY_CONTROLLER).files[""]))
     globs = {image["glob"] for policy in policies for image in policy["spec"]["images"]}
-    assert {item.pinned for item in signed} <= globs
+    assert all(any(fnmatchcase(item.pinned, glob) for glob in globs) for item in signed)
     assert len({policy["metadata"]["name"] for policy in policies}) == len(policies)
+
+
+CRDS = Path(os.environ.get("TIDEGATE_CRDS", "/nowhere"))  # taken before the environment is cleaned
+SIGNED = PublicKey("prod", b"k" * 91), PublicKey("Second key", b"l" * 91)
+EVERY = (
+    NameRow("docker.io/library/app:latest", "new.example:5000/mirror/library/app:latest", *["sha256:" + "a" * 64] * 2,
+            "image", SIGNED),
+    NameRow("quay.io/x/y@sha256:" + "b" * 64, "new.example:5000/x/y@sha256:" + "b" * 64, *["sha256:" + "b" * 64] * 2,
+            "image", SIGNED[:1]),
+    NameRow("quay.io/x/y:2", "new.example:5000/x/y:2", *["sha256:" + "c" * 64] * 2, "image"),
+    NameRow("quay.io/pkg:1.0", "new.example:5000/pkg:1.0", *["sha256:" + "d" * 64] * 2, "imgpkg"),
+)  # fmt: skip
+
+
+def documents(rows: tuple[NameRow, ...], kind: str) -> list[Any]:
+    made = render(rows, ReportFormat(kind), secret="login")
+    return [document for document in yaml.safe_load_all(made.files[""]) if document is not None]
+
+
+@settings(max_examples=40)
+@given(ROWS, st.sampled_from(sorted(OWN)))
+def test_no_report_has_a_field_that_its_reader_does_not_know(rows: tuple[NameRow, ...], kind: str) -> None:
+    for document in documents(rows, kind):
+        Draft202012Validator(OWN[kind]).validate(document)
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason="name a folder with the programs' definitions in TIDEGATE_CRDS")
+@pytest.mark.parametrize("kind", sorted(set(OWN) - {"kbld", "imageslock"}))
+def test_the_definitions_of_the_programs_take_every_report(kind: str) -> None:
+    known = definitions(CRDS)
+    found = documents(EVERY, kind)
+    assert found
+    for document in found:
+        Draft202012Validator(known[document["apiVersion"], document["kind"]]).validate(document)
+
+
+def test_a_rule_covers_the_repository_only_where_all_of_it_expects_the_same_keys() -> None:
+    (policy,) = documents(EVERY, "kyverno")
+    patterns = [rule["verifyImages"][0]["imageReferences"] for rule in policy["spec"]["rules"]]
+    whole = [f"new.example:5000/mirror/library/app{end}" for end in (":*", "@*")]
+    assert sorted(patterns) == sorted([whole, ["new.example:5000/x/y@sha256:" + "b" * 64]])
+
+
+def test_kbld_finds_the_names_as_manifests_write_them() -> None:
+    (config,) = documents(EVERY, "kbld")
+    written = {item["image"] for item in config["overrides"]}
+    assert {
+        "app",
+        "app:latest",
+        "docker.io/app",
+        "docker.io/library/app:latest",
+        "index.docker.io/library/app",
+    } <= written
+    assert {"quay.io/x/y:2", "quay.io/pkg:1.0"} <= written
 
 
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))

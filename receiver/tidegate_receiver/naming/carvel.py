@@ -1,12 +1,13 @@
 """Carvel's files: a configuration for kbld, an ImagesLock for kbld and imgpkg, PackageRepositories for kapp-controller.
 
+kbld compares names as texts, so an image is listed under each way in which manifests write its old name.
 Fields: carvel.dev, kbld "Configuration", imgpkg "Resources", kapp-controller "Packaging".
 """
 
 import hashlib
 from collections.abc import Iterable
 
-from tidegate.registry.reference import slug
+from tidegate.registry.reference import DOCKER_HUB, Reference, slug
 from tidegate_receiver.naming.rows import NameRow
 from tidegate_receiver.naming.writing import yaml_text
 
@@ -16,14 +17,38 @@ _ID = "kbld.carvel.dev/id"
 
 def kbld_config(rows: Iterable[NameRow]) -> str:
     """Overrides: kbld writes the new name, by digest, wherever it finds the old one."""
-    overrides = [{"image": row.old, "newImage": row.pinned, "preresolved": True} for row in rows if row.is_image]
+    overrides = [
+        {"image": spelled, "newImage": row.pinned, "preresolved": True}
+        for row in rows
+        if row.is_image
+        for spelled in spellings(row.source)
+    ]
     return yaml_text({"apiVersion": "kbld.k14s.io/v1alpha1", "kind": "Config", "overrides": overrides})
 
 
 def images_lock(rows: Iterable[NameRow]) -> str:
     """An ImagesLock of the new names, each with its old one."""
-    images = [{"image": row.pinned, "annotations": {_ID: row.old}} for row in rows if row.is_image]
+    images = [
+        {"image": row.pinned, "annotations": {_ID: spelled}}
+        for row in rows
+        if row.is_image
+        for spelled in spellings(row.source)
+    ]
     return yaml_text({"apiVersion": "imgpkg.carvel.dev/v1alpha1", "kind": "ImagesLock", "images": images})
+
+
+def spellings(source: Reference) -> tuple[str, ...]:
+    """The ways in which manifests write a name: Docker Hub's host and ``library/`` may be left out, and ``latest``."""
+    ends = [f":{source.tag}" if source.tag else f"@{source.digest}"]
+    if source.tag == "latest":
+        ends.append("")
+    heads = [f"{source.registry}/{source.repository}"]
+    if source.registry == DOCKER_HUB:
+        short = source.repository.removeprefix("library/")
+        paths = [source.repository] if short == source.repository or "/" in short else [source.repository, short]
+        hosts = (f"{DOCKER_HUB}/", f"index.{DOCKER_HUB}/", "")
+        heads = [f"{host}{path}" for host in hosts for path in paths]
+    return tuple(head + end for head in heads for end in ends)
 
 
 def package_repositories(rows: Iterable[NameRow], secret: str) -> str:
