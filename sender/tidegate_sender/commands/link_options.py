@@ -1,13 +1,14 @@
 """Options that every command over a link shares, and the words about what is known of the other side: nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidegate.errors import UsageError
+from tidegate_sender.commands.amounts import parse_percent, parse_seconds
 
 if TYPE_CHECKING:
     from tidegate.carrier.stream.address import StreamAddress
@@ -42,6 +43,11 @@ class LinkWords:
             "--mtu": self.mtu,
         }
         return tuple(name for name, value in values.items() if value is not None)
+
+
+def take_link_words(words: dict[str, Any]) -> LinkWords:
+    """Take those options of a command out of `words` that are about its link."""
+    return LinkWords(**{item.name: words.pop(item.name) for item in fields(LinkWords)})
 
 
 def link_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,7 +94,6 @@ def stream_options(
 ) -> "StreamOptions":
     """The options as the sender takes them. Raises UsageError."""
     from tidegate.units import parse_bytes
-    from tidegate_sender.commands.send import parse_percent
     from tidegate_sender.stream.delivery import DEFAULT_BURST_SECONDS, StreamOptions
 
     if redundancy is not None and words.expected_loss is not None:
@@ -102,21 +107,6 @@ def stream_options(
         burst_seconds=parse_seconds(words.burst) if words.burst is not None else DEFAULT_BURST_SECONDS,
         memory_bytes=parse_bytes(words.memory) if words.memory is not None else settings.memory_bytes,
     )
-
-
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_seconds(text: str) -> float:
-    """``5ms``, ``30s``, ``2h``, ``7d``. Raises UsageError."""
-    number, unit = text.strip().rstrip("usmhd"), text.strip().lstrip("0123456789.")
-    try:
-        value = float(number) * _SECONDS[unit]
-    except (ValueError, KeyError):
-        raise UsageError(f"{text!r} is no length of time", hint="write it like 5ms, 30s, 2h or 7d") from None
-    if not 0 <= value < 10 * 365 * 86400:
-        raise UsageError(f"{text!r} is too long")
-    return value
 
 
 def slip_words(workspace: "Workspace") -> str:

@@ -13,20 +13,17 @@ from tidegate.config import Role
 from tidegate.errors import UsageError
 from tidegate.report import Report, counted
 from tidegate.units import format_bytes, parse_bytes
-from tidegate_sender.commands.link_options import (
-    LinkWords,
-    link_options,
-    open_link,
-    parse_seconds,
-    slip_words,
-    stream_options,
-)
+from tidegate_sender.commands.amounts import parse_percent, parse_seconds
+from tidegate_sender.commands.link_options import LinkWords, link_options, open_link, slip_words, stream_options
+from tidegate_sender.commands.send_words import own_row
 
 if TYPE_CHECKING:
     from tidegate.state.bundles import BundleRow
     from tidegate.workspace import Workspace
     from tidegate_sender.outbox.queue import QueueItem
+    from tidegate_sender.outbox.runner import RunnerOptions, RunnerReport
     from tidegate_sender.stream.delivery import Sent
+    from tidegate_sender.stream.link import Link
 
 
 @click.group("outbox", cls=Group, short_help="A folder that is sent over a link by itself; its queue.")
@@ -68,38 +65,48 @@ def run_command(
     """Send transfer lists (.yaml) and bundles (.tgb) that are put into FOLDER, those in FOLDER/urgent first and those
     in FOLDER/bulk last; what was taken goes to FOLDER/done, what cannot be sent to FOLDER/failed."""
     from tidegate.carrier.stream.address import parse_address
-    from tidegate_sender.commands.send import parse_percent
-    from tidegate_sender.outbox.folder import OutboxFolder
     from tidegate_sender.outbox.pulse import PulseOptions
-    from tidegate_sender.outbox.queue import remember_link
     from tidegate_sender.outbox.repeats import Retention
-    from tidegate_sender.outbox.runner import Runner, RunnerOptions
+    from tidegate_sender.outbox.runner import RunnerOptions
     from tidegate_sender.stream.delivery import link_in_use
 
     words = LinkWords(**link_words)
     pulse = PulseOptions(_heartbeat_seconds(heartbeat), parse_seconds(canary))
     retention = Retention(parse_seconds(keep), parse_bytes(keep_bytes), parse_seconds(repeat_every))
-    report, workspace = invocation.report, invocation.workspace(Role.LOW)
+    workspace = invocation.workspace(Role.LOW)
     link, schedule = open_link(parse_address(to), words)
     with link, link_in_use(workspace, str(link.address)):
         share = parse_percent(redundancy) if redundancy is not None else None
-        options = RunnerOptions(
-            stream_options(workspace.settings, schedule, words, share), retention, pulse, until_empty
-        )
-        workspace.begin()
-        remember_link(workspace, str(link.address))
-        runner = Runner(
-            workspace,
-            OutboxFolder(folder.absolute()),
-            link,
-            options,
-            tell=report.line,
-            warn=report.warn,
-            on_sent=lambda sent, is_repeat: _tell_sent(report, sent, is_repeat=is_repeat),
-            stop=_stop_on_signal(),
-        )
-        done = runner.run()
-        workspace.finish()
+        stream = stream_options(workspace.settings, schedule, words, share)
+        options = RunnerOptions(stream, retention, pulse, until_empty)
+        done = _run(invocation.report, workspace, folder.absolute(), link, options)
+    _close_run(invocation.report, workspace, done)
+
+
+def _run(
+    report: Report, workspace: "Workspace", folder: Path, link: "Link", options: "RunnerOptions"
+) -> "RunnerReport":
+    """Send what comes into `folder` over `link` until a signal, or until nothing waits where that is wanted."""
+    from tidegate_sender.outbox.folder import OutboxFolder
+    from tidegate_sender.outbox.runner import Runner
+
+    workspace.begin()
+    runner = Runner(
+        workspace,
+        OutboxFolder(folder),
+        link,
+        options,
+        tell=report.line,
+        warn=report.warn,
+        on_sent=lambda sent, is_repeat: _tell_sent(report, sent, is_repeat=is_repeat),
+        stop=_stop_on_signal(),
+    )
+    done = runner.run()
+    workspace.finish()
+    return done
+
+
+def _close_run(report: Report, workspace: "Workspace", done: "RunnerReport") -> None:
     heard = slip_words(workspace)
     report.closing(
         f"outbox stopped: {counted(done.sent, 'bundle')} sent, {counted(done.repeats, 'repeat')};"
@@ -268,10 +275,7 @@ def resend_command(invocation: Invocation, numbers: tuple[str, ...], since: str 
 def _row(workspace: "Workspace", bundle: str) -> "BundleRow":
     from tidegate.lookup import resolve_bundle
 
-    found = resolve_bundle(workspace, bundle)
-    if found.row is None:
-        raise UsageError(f"{bundle}: this root did not pack that bundle", hint="send it with the root that packed it")
-    return found.row
+    return own_row(resolve_bundle(workspace, bundle), bundle)
 
 
 def _address(text: str) -> str:

@@ -13,6 +13,8 @@ from tidegate.names import is_path, parse_bundle_name
 from tidegate.report import Report, counted
 from tidegate.state.bundles import BundleState
 from tidegate.units import format_bytes, format_duration
+from tidegate_sender.commands.amounts import parse_percent
+from tidegate_sender.commands.send_words import READ_BACK_WORDS, warn_of_expiry
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 def command(invocation: Invocation, what: tuple[str, ...], redundancy: str | None, no_read_back: bool) -> None:
     """Write bundles to the medium at PATH (with a /; else the one that is plugged in) once more: 188-191, or pieces of
     one as the other side names them, 191:40-55+80. Without NUMBERS: what the newest slip of each site misses."""
-    from tidegate_sender.commands.send import parse_percent, warn_of_expiry
     from tidegate_sender.delivery import SendOptions
     from tidegate_sender.resending import plan_volume
 
@@ -144,8 +145,6 @@ def _send(
 
 
 def _close(report: Report, item: "ResendItem", volume: "PlannedVolume", delivery: "Delivery", seconds: float) -> None:
-    from tidegate_sender.commands.send_set import READ_BACK_WORDS
-
     written = delivery.report
     there = written.outcome.value == "already-there"
     read_back = READ_BACK_WORDS[written.read_back.value]

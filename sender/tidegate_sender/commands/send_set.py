@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.commands.options import Invocation
 from tidegate.units import format_bytes, format_duration
 from tidegate_sender.commands.send_labels import LabelSheet
+from tidegate_sender.commands.send_words import READ_BACK_WORDS
 
 if TYPE_CHECKING:
     from tidegate.lookup import FoundBundle
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from tidegate_sender.delivery import Delivery
     from tidegate_sender.sets.delivery import SetDelivery, SetStep
     from tidegate_sender.sets.plan import SetVolume
-
-#: how it was read back, by `tidegate_sender.media.writing.ReadBack`
-READ_BACK_WORDS = {
-    "direct": ", read back from the drive itself",
-    "cache-dropped": ", read back past the cache",
-    "unproven": ", read back, perhaps from this host's own memory",
-    "skipped": "",
-}
 
 
 @dataclass(slots=True)

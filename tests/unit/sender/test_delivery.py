@@ -12,7 +12,7 @@ from tidegate.lookup import resolve_bundle
 from tidegate.state.bundles import BundleState
 from tidegate.workspace import Workspace
 from tidegate_sender import delivery
-from tidegate_sender.commands.send import parse_percent
+from tidegate_sender.commands.amounts import parse_percent
 from tidegate_sender.delivery import SendOptions, deliver
 from tidegate_sender.packing.pack import PackOutcome, pack
 
