@@ -87,14 +87,17 @@ def test_a_bundle_file_that_is_put_down_is_sent_and_one_of_others_is_put_aside(s
     (sides.folder / "outbox" / "mine.tgb").write_bytes(name.read_bytes())
     (sides.folder / "outbox" / "junk.tgb").write_bytes(b"no bundle")
     (sides.folder / "outbox" / "wrong.yaml").write_text("tidegate: 1\nfiles:\n  - path: ./nowhere\n")
+    (sides.folder / "outbox" / "mistyped.yaml").write_text("tidegate 1\nfiles:\n  - path: ./docs\n")
+    (sides.folder / "outbox" / "deployment.yaml").write_text("kind: Deployment\n")
     (sides.folder / "outbox" / "notes.txt").write_text("left alone")
     with StreamReader() as reader:
-        closing = drain(sides, reader).objects[-1]
-        assert closing["sent"] == 1
+        answer = drain(sides, reader)
+        assert answer.objects[-1]["sent"] == 1
+    assert "tidegate: warning: wrong.yaml: cannot be sent: " in answer.err and "sent: tidegate" not in answer.err
     failed = sides.folder / "outbox" / "failed"
-    assert {path.name for path in failed.iterdir()} == {
-        "junk.tgb", "junk.tgb.error.txt", "wrong.yaml", "wrong.yaml.error.txt"
-    }  # fmt: skip
+    rejected = {"junk.tgb", "wrong.yaml", "mistyped.yaml", "deployment.yaml"}
+    assert {path.name for path in failed.iterdir()} == rejected | {f"{name}.error.txt" for name in rejected}
+    assert 'begins with "tidegate: 1"' in (failed / "mistyped.yaml.error.txt").read_text()
     assert "nowhere" in (failed / "wrong.yaml.error.txt").read_text()
     assert (sides.folder / "outbox" / "notes.txt").is_file()
 
@@ -248,6 +251,12 @@ def test_only_one_runner_serves_a_link(sides):
         assert "already" in answer.err
         bundle = sides.pack("docs", size=1000, count=1)
         assert "already" in sides.low.fails(74, "send", bundle, reader.address, "--mtu", "1500").err
+
+
+def test_a_runner_that_could_not_begin_is_not_the_usual_link(sides):
+    sides.low.fails(2, "outbox", "run", "./nowhere", "--to", "udp://127.0.0.1:9")
+    bundle = sides.pack("docs", size=1000, count=1)
+    assert "no outbox has run" in sides.low.fails(2, "outbox", "add", bundle).err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 OUTPUT_MAX = 1 << 20
+_ERROR = "tidegate: error: "
 _COMMAND = "from tidegate.cli import main; main()"
 
 
@@ -50,6 +51,8 @@ class Intake:
         for item in self._folder.settled():
             if item.is_bundle:
                 queued |= self._queue_bundle(item)
+            elif not _is_list(item):
+                self._reject(item, 'is no list: a transfer list begins with "tidegate: 1"')
             elif self._packing is None:
                 self._packing = (item, self.start_pack(str(item.path)))
                 break
@@ -106,7 +109,21 @@ class Intake:
 
     def _reject(self, item: PutDown, text: str) -> None:
         self._folder.reject(item, text)
-        self._warn(f"{item.path.name}: cannot be sent: {text.splitlines()[0]}")
+        self._warn(f"{item.path.name}: cannot be sent: {_reason(text)}")
+
+
+def _is_list(item: PutDown) -> bool:
+    """Whether it would be packed as a list. A broken one would be packed as a file, which nobody means here."""
+    from tidegate_sender.collect.arguments import ArgumentKind, classify_argument
+
+    return classify_argument(str(item.path)).kind in {ArgumentKind.TRANSFER_LIST, ArgumentKind.LIST}
+
+
+def _reason(text: str) -> str:
+    """The error among what a command said, in one line."""
+    lines = text.splitlines()
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    return (errors or lines or ["no reason was given"])[0]
 
 
 def packed_name(out: str) -> str | None:

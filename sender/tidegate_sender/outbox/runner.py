@@ -24,7 +24,7 @@ from tidegate_sender.delivery import preamble_of
 from tidegate_sender.outbox.folder import OutboxFolder
 from tidegate_sender.outbox.intake import Intake
 from tidegate_sender.outbox.pulse import Canary, Pulse, PulseOptions
-from tidegate_sender.outbox.queue import OPEN
+from tidegate_sender.outbox.queue import OPEN, remember_link
 from tidegate_sender.outbox.repeats import Retention, repeat_round
 from tidegate_sender.stream.delivery import BundleSending, Sent, StreamOptions
 from tidegate_sender.stream.link import Link
@@ -106,6 +106,7 @@ class Runner:
     def run(self) -> RunnerReport:
         """Work until stopped, or until nothing waits. Raises what no waiting mends (a full disk, a broken state)."""
         self._folder.prepare()
+        remember_link(self._workspace, self._name)
         try:
             while not self.stop.is_set():
                 if not self._turn():
