@@ -66,4 +66,4 @@ def _print(report: Report, files: dict[str, str]) -> None:
             continue
         if name:
             report.line(f"# {name}")
-        report.line(text.rstrip("\n"))
+        report.line(text.replace("\r\n", "\n").rstrip("\n"))  # the lines of a CSV end as others on a screen
