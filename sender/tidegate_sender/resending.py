@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.bundle.container import BundleFile
-from tidegate.carrier.announcement import CHUNKS, COVER, HEAD, Announcement
+from tidegate.carrier.announcement import CHUNKS, Announcement
 from tidegate.carrier.medium import find_volumes
+from tidegate.carrier.spans import partial_spans
 from tidegate.errors import BundleUnknownError, MediaError, TidegateError, UsageError
 from tidegate.lookup import FoundBundle, bundle_path, gone_error
 from tidegate.names import bundle_name
@@ -136,12 +137,9 @@ def pieces_announcement(whole: Announcement, bundle: BundleFile, item: ResendIte
     ranges = groups_of(bundle.tables().chunks, item.pieces, geometry)
     if ranges == ((0, geometry.group_count),):
         return whole
-    cover = [(COVER, 0, whole.parts[COVER].group_count)] if whole.parts[COVER].group_count else []
-    head = [(HEAD, 0, whole.parts[HEAD].group_count)]
-    content = [(CHUNKS, first, end) for first, end in ranges]
     text = ",".join(f"{first}-{end}" for first, end in ranges)
     name = sha256(f"tidegate-pieces-v1\n{whole.bundle_id}\n{text}".encode()).hexdigest()[:16]
-    return replace(whole, set=name, spans=tuple(cover + head + content + head + cover), last=True)
+    return replace(whole, set=name, spans=partial_spans(whole.parts, ranges), last=True)
 
 
 def resend(

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.carrier.spans import full_spans, span_groups
 from tidegate.carrier.stream.header import (
     HEADER,
     HEADER_BYTES,
@@ -21,10 +22,8 @@ from tidegate.carrier.stream.parts import bears_burst, plan_stream_parts
 from tidegate.carrier.stream.session import (
     PIECE_BYTES,
     PreambleAssembler,
-    full_spans,
     preamble_datagrams,
     sending_order,
-    span_groups,
     symbol_lengths,
 )
 from tidegate.errors import TidegateError

@@ -9,15 +9,15 @@ from receiver_world import LowSide
 
 from tidegate.carrier.announcement import Announcement, build_announcement
 from tidegate.carrier.frames import tag_of
+from tidegate.carrier.spans import Parts, span_groups
 from tidegate.carrier.stream.header import Kind, build_headers, crc32c_headers
-from tidegate.carrier.stream.parts import Parts, plan_stream_parts
+from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import (
     StreamFacts,
     control_datagram,
     plan_session,
     preamble_datagrams,
     sending_order,
-    span_groups,
     symbol_lengths,
 )
 from tidegate.erasure.buffer import GroupBuffer

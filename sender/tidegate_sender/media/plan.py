@@ -18,6 +18,7 @@ from tidegate.carrier.announcement import (
 from tidegate.carrier.found import FoundVolume
 from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.parts import DEFAULT_REDUNDANCY, plan_parts
+from tidegate.carrier.spans import full_spans
 from tidegate.carrier.volume import VolumeLayout
 from tidegate.errors import TidegateError
 from tidegate.files import SYNCS
@@ -70,7 +71,6 @@ def plan_announcement(
     """The announcement of a volume that holds all of `bundle`: cover and head stand first and last."""
     manifest = bundle.manifest()
     parts = plan_parts(bundle.part_lengths, redundancy=redundancy)
-    order = (0, 1, 2, 1, 0)
     return Announcement(
         format=ANNOUNCEMENT_FORMAT,
         critical=(),
@@ -83,7 +83,7 @@ def plan_announcement(
         parts=parts,
         set=secrets.token_hex(8),
         volume=1,
-        spans=tuple((part, 0, parts[part].group_count) for part in order if parts[part].group_count),
+        spans=full_spans(parts),
         file_bytes=file_bytes,
     )
 

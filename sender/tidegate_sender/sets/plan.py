@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from tidegate.carrier.announcement import CHUNKS, COVER, FILE_MAX_BYTES, HEAD, STRIPES, Announcement
 from tidegate.carrier.parts import INTERLEAVE, SYMBOL_SIZES
+from tidegate.carrier.spans import partial_spans
 from tidegate.carrier.volume import VolumeLayout
 from tidegate.erasure.geometry import CODEWORD_MAX_SYMBOLS, PartGeometry
 from tidegate.errors import MediaFullError, UsageError
@@ -105,14 +106,11 @@ class SetPlanner:
 
     def announcement(self, volume: SetVolume) -> Announcement:
         """What stands on one volume of the set."""
-        parts = self._whole.parts
-        body = [(HEAD, 0, parts[HEAD].group_count)] if volume.has_head else []
-        cover = [(COVER, 0, parts[COVER].group_count)] if parts[COVER].group_count else []
-        content = [(CHUNKS, volume.first, volume.end)] if volume.first < volume.end else []
+        content = ((volume.first, volume.end),)
         return replace(
             self._whole,
             volume=volume.number,
-            spans=tuple(cover + body + content + body + cover),
+            spans=partial_spans(self._whole.parts, content, with_head=volume.has_head),
             last=True if volume.is_last and volume.number > 1 and not self.shape.is_striped else None,
         )
 

@@ -16,17 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tidegate import clock
 from tidegate.bundle.container import CHUNKS, BundleFile
-from tidegate.carrier.stream.parts import GROUPS_IN_MEMORY, Parts, plan_stream_parts
-from tidegate.carrier.stream.session import (
-    Span,
-    StreamFacts,
-    full_spans,
-    plan_session,
-    remaining_spans,
-    resend_spans,
-)
+from tidegate.carrier.spans import Parts, Span, full_spans, partial_spans, remaining_spans
+from tidegate.carrier.stream.parts import GROUPS_IN_MEMORY, plan_stream_parts
+from tidegate.carrier.stream.session import StreamFacts, plan_session
 from tidegate.errors import BundleUnknownError, TidegateError, UsageError
 from tidegate.files import locked
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, Outcome, Target, entry
 from tidegate.lookup import FoundBundle
 from tidegate.pieces import ChunkRange
@@ -171,7 +166,7 @@ class BundleSending:
         if not self._pieces:
             return full_spans(parts)
         wanted = [ChunkRange(first, end) for first, end in self._pieces]
-        return resend_spans(parts, groups_of(self._bundle.tables().chunks, wanted, parts[CHUNKS]))
+        return partial_spans(parts, groups_of(self._bundle.tables().chunks, wanted, parts[CHUNKS]))
 
     def cancel(self) -> None:
         """Record that the rest of it is not wanted; a later sending begins anew. `steps` has been left."""
@@ -255,12 +250,7 @@ def send_entry(row: BundleRow, manifest: "Manifest", outcome: Outcome, link: str
         subject=row.name,
         step="send",
         outcome=outcome,
-        bundle=row.bundle_id,
-        bundle_name=row.name,
-        channel=row.channel_id,
-        channel_name=manifest.channel_name,
-        epoch=manifest.epoch,
-        sequence=row.sequence,
+        **bundle_facts(row, manifest),
         audience=manifest.audience,
         targets=(Target("link", link),),
         **more,

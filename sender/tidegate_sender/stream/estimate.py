@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tidegate.carrier.announcement import CHUNKS
+from tidegate.carrier.spans import Parts, full_spans, partial_spans, span_groups
 from tidegate.carrier.stream.address import packet_bytes
-from tidegate.carrier.stream.parts import Parts, bears_burst, borne_burst_bytes, borne_loss
-from tidegate.carrier.stream.session import full_spans, resend_spans, span_groups
+from tidegate.carrier.stream.parts import bears_burst, borne_burst_bytes, borne_loss
 from tidegate_sender.stream.delivery import StreamOptions
 from tidegate_sender.stream.link import Link
 
@@ -40,7 +40,7 @@ def estimate_stream(
 ) -> StreamEstimate:
     """The estimate for a bundle with parts of `lengths`, or for the group `ranges` of its chunks."""
     parts = options.plan(lengths, link.symbol_bytes)
-    groups = span_groups(resend_spans(parts, ranges) if ranges else full_spans(parts))
+    groups = span_groups(partial_spans(parts, ranges) if ranges else full_spans(parts))
     wire = datagrams = 0
     for part, group in groups:
         records = parts[part].group_record_count(group)

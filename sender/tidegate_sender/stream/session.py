@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING
 
 from tidegate.carrier.announcement import Announcement, build_announcement
 from tidegate.carrier.frames import tag_of
+from tidegate.carrier.spans import span_groups
 from tidegate.carrier.stream.header import HEADER_BYTES, RUNNING_MODULUS, Kind
 from tidegate.carrier.stream.parts import bears_burst
-from tidegate.carrier.stream.session import (
-    ENDS,
-    control_datagram,
-    first_symbol_of_pass,
-    preamble_datagrams,
-    span_groups,
-)
+from tidegate.carrier.stream.session import ENDS, control_datagram, first_symbol_of_pass, preamble_datagrams
 from tidegate.errors import LinkDownError
 from tidegate_sender.stream.groups import BundleParts, GroupMaker, GroupTask, ReadyGroup
 from tidegate_sender.stream.link import Link, SegmentationLostError

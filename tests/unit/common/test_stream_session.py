@@ -9,6 +9,7 @@ from made_volumes import CHANNEL, SIGNER, random_bytes
 
 from tidegate.carrier.announcement import Announcement, build_announcement, parse_announcement, read_announcement_frame
 from tidegate.carrier.frames import FRAME_MAX_BYTES, tag_of
+from tidegate.carrier.spans import full_spans, partial_spans, remaining_spans, span_groups
 from tidegate.carrier.stream.address import packet_bytes, parse_address, symbol_bytes
 from tidegate.carrier.stream.header import HEADER_BYTES, check_headers
 from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat, parse_heartbeat, read_heartbeat_frame
@@ -17,13 +18,9 @@ from tidegate.carrier.stream.session import (
     PreambleAssembler,
     StreamFacts,
     first_symbol_of_pass,
-    full_spans,
     plan_session,
     preamble_datagrams,
-    remaining_spans,
-    resend_spans,
     sending_order,
-    span_groups,
     symbol_lengths,
 )
 from tidegate.erasure.geometry import PartGeometry
@@ -63,7 +60,7 @@ def test_an_announcement_with_more_groups_than_a_reader_counts_is_refused():
 def test_cover_and_head_stand_at_both_ends():
     parts = session().parts
     assert full_spans(parts) == ((0, 0, 1), (1, 0, 1), (2, 0, parts[2].group_count), (1, 0, 1), (0, 0, 1))
-    assert resend_spans(parts, [(1, 2)]) == ((0, 0, 1), (1, 0, 1), (2, 1, 2), (1, 0, 1), (0, 0, 1))
+    assert partial_spans(parts, [(1, 2)]) == ((0, 0, 1), (1, 0, 1), (2, 1, 2), (1, 0, 1), (0, 0, 1))
 
 
 def test_a_part_of_no_bytes_has_no_span():

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.carrier.announcement import CHUNKS
 from tidegate.carrier.parts import FEWEST_REPAIRS, REDUNDANCY_MAX, SMALL_REPAIRS, SOURCE_COUNT
+from tidegate.carrier.spans import Parts
 from tidegate.carrier.stream.address import SYMBOL_ALIGNMENT
 from tidegate.carrier.stream.header import HEADER_BYTES
 from tidegate.erasure.geometry import CODEWORD_MAX_SYMBOLS, INTERLEAVE_MAX, SYMBOL_MIN_BYTES, PartGeometry
@@ -28,8 +29,6 @@ LOSS_MAX = 0.3  # beyond it half of what is sent would be repair symbols
 BURST_REDUNDANCY_MAX = 0.25
 INTERLEAVE_LEAST = 16
 BODY_REDUNDANCY = 0.1  # cover and head have a tenth at least
-
-Parts = tuple[PartGeometry, PartGeometry, PartGeometry]
 
 
 @dataclass(frozen=True, slots=True)

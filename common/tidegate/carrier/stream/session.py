@@ -5,16 +5,15 @@ Rules: docs/format/stream.md. No socket is opened and no key is used here.
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.carrier.announcement import CHUNKS, COVER, HEAD, Announcement
+from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.frames import tag_of
+from tidegate.carrier.spans import Parts, Span, full_spans
 from tidegate.carrier.stream.header import HEADER_BYTES, PIECES_MAX, Kind, build_headers
-from tidegate.carrier.stream.parts import Parts
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import FormatError
 
@@ -22,40 +21,8 @@ PIECE_BYTES = 1400
 PREAMBLE_MAX_BYTES = 65536
 ENDS = 3  # how often the end is said
 
-Span = tuple[int, int, int]
-
 
 # --- what a session sends -----------------------------------------------------------------------
-
-
-def full_spans(parts: Parts) -> tuple[Span, ...]:
-    """Cover and head first and last, the chunks between them; a part of no bytes has no span."""
-    return tuple(
-        (part, 0, parts[part].group_count) for part in (COVER, HEAD, CHUNKS, HEAD, COVER) if parts[part].group_count
-    )
-
-
-def resend_spans(parts: Parts, ranges: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
-    """As `full_spans`, of the chunks only the group `ranges` [from, to)."""
-    ends = [(part, 0, parts[part].group_count) for part in (COVER, HEAD) if parts[part].group_count]
-    chunks = [(CHUNKS, first, end) for first, end in ranges if first < end]
-    return (*ends, *chunks, *reversed(ends))
-
-
-def span_groups(spans: Iterable[Span]) -> tuple[tuple[int, int], ...]:
-    """(part, group) of every group of `spans`, in the order in which they are sent."""
-    return tuple((part, group) for part, first, end in spans for group in range(first, end))
-
-
-def remaining_spans(spans: Iterable[Span], done: int) -> tuple[Span, ...]:
-    """`spans` without their first `done` groups, whatever the parts are; empty when nothing remains."""
-    left = []
-    for part, first, end in spans:
-        skipped = min(done, end - first)
-        done -= skipped
-        if first + skipped < end:
-            left.append((part, first + skipped, end))
-    return tuple(left)
 
 
 def stream_announcement(template: Announcement, spans: tuple[Span, ...]) -> Announcement:
