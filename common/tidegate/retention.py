@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate import clock
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, entry
 
 if TYPE_CHECKING:
@@ -115,13 +116,7 @@ def removal_entry(goes: Goes, row: "BundleRow | None" = None, **facts: Any) -> E
     """The entry of one removal."""
     about: dict[str, Any] = {}
     if row is not None:
-        about = {
-            "bundle": row.bundle_id,
-            "bundle_name": row.name,
-            "channel": row.channel_id,
-            "sequence": row.sequence,
-            "epoch": int(row.detail.get("epoch", 1)),
-        }
+        about = {**bundle_facts(row), "epoch": row.epoch}
     return entry(
         Event.DELETE,
         subject=goes.name,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.carrier.announcement import Announcement
 from tidegate.errors import BundleUnknownError, TidegateError, UsageError
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, Medium, Outcome, entry
 from tidegate.lookup import FoundBundle
 from tidegate.media.register import tracked_medium
@@ -141,12 +142,7 @@ def _entry(row: BundleRow, manifest: "Manifest", facts: Medium, event: Event, ou
         subject=row.name,
         step=event,
         outcome=outcome,
-        bundle=row.bundle_id,
-        bundle_name=row.name,
-        channel=row.channel_id,
-        channel_name=manifest.channel_name,
-        epoch=manifest.epoch,
-        sequence=row.sequence,
+        **bundle_facts(row, manifest),
         audience=manifest.audience,
         medium=facts,
         **more,

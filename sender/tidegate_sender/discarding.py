@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.errors import BusyError, UsageError
 from tidegate.files import locked
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Event, entry
 from tidegate.lookup import bundle_path, resolve_bundle
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
@@ -142,9 +143,6 @@ def _record(tx: "Transaction", row: BundleRow, outcome: DiscardOutcome, reason: 
             step="withdraw" if is_withdrawn else "discard",
             reason=outcome,
             detail=reason,
-            bundle=row.bundle_id,
-            bundle_name=row.name,
-            channel=row.channel_id,
-            sequence=row.sequence,
+            **bundle_facts(row),
         )
     )

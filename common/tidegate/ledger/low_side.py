@@ -11,6 +11,7 @@ from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.bundle.papers import COVER_FILE, PAPERS_FOLDER
 from tidegate.errors import ChannelUnknownError, FormatError, LedgerDamagedError, SignatureError, UsageError
 from tidegate.files import host_error, locked, make_folders
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.checkpoint import open_checkpoint
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry, entry, read_entry
 from tidegate.ledger.listing import list_recorded
@@ -119,11 +120,8 @@ def _accepted(chain: "Chain", row: "BundleRow", reason: str) -> Any:
         reason="accepted",
         justification=reason,
         detail=str(row.detail[FORK_KEY]),
-        bundle=row.bundle_id,
-        bundle_name=row.name,
-        channel=row.channel_id,
         channel_name=chain.newest.name,
-        sequence=row.sequence,
+        **bundle_facts(row),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tidegate.bundle.manifest import Manifest
 from tidegate.clock import format_time, parse_time
 from tidegate.errors import KeyFileError, StateError
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, KeyHolder, Outcome, entry
 from tidegate.state.bundles import BundleRow, BundleState, set_bundle_state
 from tidegate.state.meta import set_floor
@@ -125,12 +126,7 @@ def _entry(
         subject=row.name,
         step=event,
         outcome=Outcome.DONE,
-        bundle=row.bundle_id,
-        bundle_name=row.name,
-        channel=row.channel_id,
-        channel_name=manifest.channel_name if manifest else None,
-        epoch=int(row.detail.get("epoch", 1)),
-        sequence=row.sequence,
+        **({"epoch": row.epoch} | bundle_facts(row, manifest)),
         approvers=(KeyHolder(holder, signer.key_id, decision),),
         justification=reason,
         detail=detail or None,
@@ -143,11 +139,6 @@ def _follow_up(row: BundleRow, manifest: Manifest, facts: dict[str, object]) -> 
     known: dict[str, object] = {
         "subject": row.name,
         "step": event,
-        "bundle": row.bundle_id,
-        "bundle_name": row.name,
-        "channel": row.channel_id,
-        "channel_name": manifest.channel_name,
-        "epoch": manifest.epoch,
-        "sequence": row.sequence,
+        **bundle_facts(row, manifest),
     }
     return entry(**{**known, **facts})  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tidegate.errors import TidegateError, reason_of
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, Outcome, Provenance, Target, entry
 from tidegate.state.bundles import BundleRow
 from tidegate_receiver.loaders.items import LoadedItem
@@ -11,19 +12,13 @@ from tidegate_receiver.promotion.plan import Plan
 
 def plan_entry(plan: Plan, event: Event, outcome: Outcome, step: str, **facts: Any) -> Entry:
     """What every entry about this load says, and `facts` in addition or in place of it."""
-    manifest = plan.papers.manifest
     return entry(
         event,
         subject=plan.row.name,
         step=step,
         outcome=outcome,
         **{
-            "bundle": plan.row.bundle_id,
-            "bundle_name": plan.row.name,
-            "channel": manifest.channel,
-            "channel_name": manifest.channel_name,
-            "epoch": manifest.epoch,
-            "sequence": manifest.sequence,
+            **bundle_facts(plan.row, plan.papers.manifest),
             "policy_digest": plan.permission.policy_digest,
             "counts": {"artifacts": len(plan.items), "blobs": len(plan.papers.blobs), "kept_names": len(plan.kept)},
             "size": plan.papers.content_size,
@@ -83,10 +78,7 @@ def failure_entry(row: BundleRow, place: str, error: TidegateError) -> Entry:
         subject=row.name,
         step=f"load {place}",
         outcome=Outcome.FAILED,
-        bundle=row.bundle_id,
-        bundle_name=row.name,
-        channel=row.channel_id,
-        sequence=row.sequence,
+        **bundle_facts(row),
         reason=reason_of(error),
         detail=error.message,
         provenance=tuple(Provenance(*verdict) for verdict in getattr(error, "verdicts", ())) or None,

@@ -1,6 +1,7 @@
 """Numbers and records of packing: which number a bundle gets, what it replaces, and the one transaction that counts.
 
-A bundle that was packed and not yet sent gives its number to the next one; both rows stay, the older as discarded.
+A bundle that was packed and not yet sent gives its number to the next one of the same lists; both rows stay, the older
+as discarded.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ from tidegate import canonical
 from tidegate.bundle.manifest import VOID_MAX, VoidNumber
 from tidegate.clock import now, parse_time
 from tidegate.errors import BusyError, StateError, TidegateError, reason_of
+from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Event, KeyHolder, Outcome, PreviousBundle, entry
 from tidegate.lookup import bundle_path
 from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, take_sequence
 from tidegate.state.names import set_names
+from tidegate_sender.packing.lists import lists_of
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest
@@ -55,15 +58,19 @@ class Place:
         return bundle_name(self.channel_id, self.sequence)
 
 
-def find_place(state: "State", chain: "Chain") -> Place:
-    """The number that the next bundle of the own channel gets."""
+def find_place(state: "State", chain: "Chain", lists: Iterable[str] | None = None) -> Place:
+    """The number that the next bundle of the own channel gets; `lists` it is packed from, None for any.
+
+    A bundle that waits takes none of another list's place: what that one asked for would never leave.
+    """
     root = chain.newest
     with state.reading() as tx:
         channel = get_channel(tx, chain.channel_id)
         rows = _living(tx, chain.channel_id, root.epoch)
     following = channel.next_sequence if channel is not None and channel.epoch == root.epoch else 1
     newest = rows[-1] if rows else None
-    sequence = newest.sequence if newest is not None and _is_replaceable(newest) else following
+    is_replaced = newest is not None and _is_replaceable(newest) and (lists is None or set(lists_of(newest)) <= set(lists))
+    sequence = newest.sequence if newest is not None and is_replaced else following
     earlier = [row for row in rows if row.sequence < sequence]
     return Place(chain.channel_id, root.name, root.epoch, sequence, earlier[-1] if earlier else None, newest)
 
@@ -220,10 +227,7 @@ def _discard(tx: "Transaction", row: BundleRow, by: str) -> None:
             step="discard",
             reason="replaced",
             detail=f"packed again before it was sent, now {by[:16]}",
-            bundle=row.bundle_id,
-            bundle_name=row.name,
-            channel=row.channel_id,
-            sequence=row.sequence,
+            **bundle_facts(row),
         )
     )
 
@@ -239,12 +243,7 @@ def reset_names(tx: "Transaction", channel_id: str, epoch: int) -> None:
 def _facts(manifest: "Manifest", row: BundleRow) -> dict[str, Any]:
     previous = manifest.previous
     return {
-        "bundle": row.bundle_id,
-        "bundle_name": row.name,
-        "channel": manifest.channel,
-        "channel_name": manifest.channel_name,
-        "epoch": manifest.epoch,
-        "sequence": manifest.sequence,
+        **bundle_facts(row, manifest),
         "previous": PreviousBundle(previous.bundle_id, previous.sequence) if previous else None,
         "audience": manifest.audience,
         "classification": manifest.classification,
