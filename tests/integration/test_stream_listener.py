@@ -25,6 +25,7 @@ from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import HostError
+from tidegate.trust.keys import FileSigner
 from tidegate_receiver.intake.outcomes import OutcomeKind
 from tidegate_receiver.listener.status import link_status
 
@@ -297,7 +298,9 @@ def test_a_disk_that_is_too_small_fails_by_name_and_the_next_session_goes_on(
         assert listener.wait_for_bundles(1)[0].kind is OutcomeKind.RECEIVED
 
 
-def heartbeat(low: LowSide, number: int, *, interval: int = 1) -> bytes:
+def heartbeat(
+    low: LowSide, number: int, *, interval: int = 1, sequence: int = 0, carrier: FileSigner | None = None
+) -> bytes:
     beat = Heartbeat(
         format=1,
         critical=(),
@@ -307,9 +310,9 @@ def heartbeat(low: LowSide, number: int, *, interval: int = 1) -> bytes:
         number=number,
         time="2026-03-01T08:00:00Z",
         interval_seconds=interval,
-        sequence=0,
+        sequence=sequence,
     )
-    frame = build_heartbeat(beat, low.keys["carrier"])
+    frame = build_heartbeat(beat, carrier or low.keys["carrier"])
     return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
 
 
@@ -322,6 +325,55 @@ def test_heartbeats_count_once_and_their_silence_is_an_entry(low: LowSide, high:
         listener.send([heartbeat(low, 5), heartbeat(low, 6)])
         listener.wait_for(lambda: listener.counts.heartbeats == 1 and listener.counts.heartbeats_refused == 1)
     assert [event for event in high.events() if "heartbeat" in event] == ["heartbeat-lost", "heartbeat-regained"]
+
+
+def test_a_link_that_falls_silent_while_no_listener_runs_is_told_by_the_next_one(low: LowSide, high: HighSide) -> None:
+    with listening(high) as listener:
+        listener.send([heartbeat(low, 1)])
+        listener.wait_for(lambda: listener.counts.heartbeats == 1)
+    with listening(high, at=listener.port) as again:
+        assert again.worker.status.heartbeats["plant/north"]["number"] == 1
+        again.wait_for(lambda: not again.worker.status.heartbeats["plant/north"]["alive"])
+    with listening(high, at=listener.port) as third:
+        assert not third.worker.status.heartbeats["plant/north"]["alive"]
+        third.send([heartbeat(low, 2)])
+        third.wait_for(lambda: bool(third.worker.status.heartbeats["plant/north"]["alive"]))
+    assert [event for event in high.events() if "heartbeat" in event] == ["heartbeat-lost", "heartbeat-regained"]
+
+
+def test_a_link_whose_key_was_rotated_is_not_silent(low: LowSide, high: HighSide) -> None:
+    with listening(high) as listener:
+        listener.send([heartbeat(low, 1)])
+        listener.wait_for(lambda: listener.counts.heartbeats == 1)
+        second = low.add_carrier_key("second carrier", "ada")
+        listener.send(preamble_datagrams(low.chain.to_bytes()))
+        listener.wait_for(lambda: listener.worker.speakers.chains()[low.chain.channel_id].newest.version == 2)
+        until = time.monotonic() + 5
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            listener.send([heartbeat(low, number, carrier=second)])
+            time.sleep(0.3)
+        assert listener.worker.status.heartbeats["plant/north"]["alive"]
+        assert listener.counts.heartbeats == number + 1
+    assert not [event for event in high.events() if "heartbeat" in event]
+
+
+def test_whoever_sends_other_bytes_under_a_tag_does_not_keep_its_announcement_or_heartbeat_out(
+    low: LowSide, high: HighSide, bundle: SignedBundle
+) -> None:
+    datagrams = list(many_groups(low, bundle).datagrams())
+    beat = heartbeat(low, 1)
+    tags = {item[8:16]: Kind.ANNOUNCEMENT for item in datagrams} | {beat[8:16]: Kind.HEARTBEAT}
+    with listening(high) as listener:
+        for content in (b"x" * 700, b"", b"x" * 1500, b"TGA1" + bytes(600)):
+            listener.send([control_datagram(kind, tag, content) for tag, kind in tags.items()])
+        listener.wait_for(
+            lambda: listener.counts.announcements_refused >= 4 and listener.counts.heartbeats_refused >= 4
+        )
+        listener.send([beat, *datagrams])
+        assert listener.wait_for_bundles(1)[0].kind is OutcomeKind.RECEIVED
+        assert listener.counts.heartbeats == 1
 
 
 def test_a_reader_is_gone_when_its_listener_is(high: HighSide) -> None:
@@ -345,7 +397,7 @@ def test_preambles_in_pieces_out_of_order_still_lead_on(low: LowSide, high: High
 def test_link_status_tells_what_came_and_where_it_was_lost(low: LowSide, high: HighSide, bundle: SignedBundle) -> None:
     with listening(high) as listener:
         datagrams = list(many_groups(low, bundle).datagrams())
-        listener.send([heartbeat(low, 1, interval=60), *datagrams[:100], *datagrams[103:]])
+        listener.send([heartbeat(low, 1, interval=60, sequence=192), *datagrams[:100], *datagrams[103:]])
         (outcome,) = listener.wait_for_bundles(1)
         listener.wait_for(lambda: bool(link_status(high.workspace())))
         address = str(listener.worker.opened.address)
@@ -354,6 +406,7 @@ def test_link_status_tells_what_came_and_where_it_was_lost(low: LowSide, high: H
     assert f"{address}: nobody listens" in link.lines[0]
     assert outcome.name in link.lines[0]
     assert "lost: 3 on the wire, 0 in the kernel" in "\n".join(link.lines)
+    assert "number 1; bundles were sent up to number 192" in "\n".join(link.lines)
     assert f'tidegate_link_bundles_received_total{{link="{address}"}} 1\n' in link.metrics
     assert link.facts["counts"]["heartbeats"] == 1  # type: ignore[index]
 

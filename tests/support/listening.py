@@ -67,9 +67,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def listening(high: HighSide, **settings: object) -> Iterator[Listening]:
-    """A listener over the high side's root. Raises at the end what ended it."""
-    port = free_port()
+def listening(high: HighSide, *, at: int = 0, **settings: object) -> Iterator[Listening]:
+    """A listener over the high side's root, at the port `at` or any. Raises at the end what ended it."""
+    port = at or free_port()
     opened = open_stream_socket(parse_address(f"udp://127.0.0.1:{port}"))
     made: list[Listening] = []
     worker = Worker(

@@ -60,11 +60,18 @@ class LowSide:
 
     def add_release_key(self, text: str, holder: str, *, threshold: int = 1) -> FileSigner:
         """One more release key, in the next version of the root."""
+        return self._add_key("release", text, holder, threshold)
+
+    def add_carrier_key(self, text: str, holder: str) -> FileSigner:
+        """One more carrier key, in the next version of the root."""
+        return self._add_key("carrier", text, holder, 1)
+
+    def _add_key(self, role: str, text: str, holder: str, threshold: int) -> FileSigner:
         made, root = signer(text, holder), self.chain.newest
-        entry = replace(root.keys[self.keys["release"].key_id], public=made.public.hex(), holder=holder)
-        release = root.roles["release"]
-        role = replace(release, keys=tuple(sorted([*release.keys, made.key_id])), threshold=threshold)
-        self.rotate(keys=root.keys | {made.key_id: entry}, roles=root.roles | {"release": role})
+        entry = replace(root.keys[self.keys[role].key_id], public=made.public.hex(), holder=holder)
+        before = root.roles[role]
+        after = replace(before, keys=tuple(sorted([*before.keys, made.key_id])), threshold=threshold)
+        self.rotate(keys=root.keys | {made.key_id: entry}, roles=root.roles | {role: after})
         return made
 
     def rotate(self, **changes: object) -> None:

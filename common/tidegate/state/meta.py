@@ -28,6 +28,12 @@ def get_meta(tx: Transaction, key: str) -> str | None:
     return rows[0][0] if rows else None
 
 
+def list_meta(tx: Transaction, prefix: str) -> tuple[tuple[str, str], ...]:
+    """(key, value) of all whose key begins with `prefix`, by key."""
+    rows = tx.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix))
+    return tuple((row[0], row[1]) for row in rows)
+
+
 def set_meta(tx: Transaction, key: str, value: str) -> None:
     tx.execute(
         "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -1,20 +1,23 @@
 """Signs of life from the low side: verified, numbered, remembered; and what their absence means.
 
 A heartbeat says when the next one is due. When three are overdue the link counts as silent: an entry, and one more when
-it is heard again. The number of the last one lies in the state, so that a recorded one is no sign of life even after a
-restart. Intervals are measured by this host's monotonic clock, whatever time the two hosts believe in.
+it is heard again. The number of the last one of each key lies in the state, so that a recorded one is no sign of life
+even after a restart. A link that was alive when a listener ended is waited for by the next one. It is the same link
+whichever key speaks, so that a key that was rotated is no silence. Intervals are measured by this host's monotonic
+clock, whatever time the two hosts believe in.
 """
 
 import contextlib
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from tidegate.carrier.frames import tag_of
+from tidegate.carrier.frames import FRAME_MAX_BYTES, tag_of
 from tidegate.carrier.stream.heartbeat import Heartbeat, parse_heartbeat, read_heartbeat_frame, verify_heartbeat
 from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Event, Outcome, entry
-from tidegate.state.meta import get_meta, set_meta
+from tidegate.state.meta import get_meta, list_meta, set_meta
 from tidegate.trust.checks import check_channel
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
@@ -25,39 +28,59 @@ MISSED_MAX = 3
 LINKS_MAX = 64
 
 
+_PREFIX = "link.heartbeat."
+
+
 @dataclass(slots=True)
 class _Link:
-    """One link by name and key: the last heartbeat, when it came (monotonic), and whether silence was told."""
+    """One link of a channel by its name. `facts` are what the state keeps under `key`, `heard` is monotonic."""
 
+    key: str
     channel: str
-    channel_name: str
-    heartbeat: Heartbeat
     heard: float
-    is_alive: bool = True
+    facts: dict[str, Any]
+
+    @property
+    def is_alive(self) -> bool:
+        return bool(self.facts["alive"])
 
 
 class Heartbeats:
-    """All links that were heard."""
+    """All links that were heard at the address of `status`."""
 
     def __init__(self, workspace: Workspace, speakers: Speakers, status: LinkStatus) -> None:
         self.workspace = workspace
         self.speakers = speakers
         self.status = status
-        self._links: dict[str, _Link] = {}
+        self._links: dict[tuple[str, str], _Link] = {}
         self._seen: Remembered[bytes] = Remembered(256)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Go on with the links that an earlier listener at this address heard."""
+        pinned = {channel.channel_id for channel in self.workspace.trust.list()}
+        with self.workspace.state.reading() as tx:
+            stored = [(key, json.loads(value)) for key, value in list_meta(tx, _PREFIX)]
+        here = [item for item in stored if item[1].get("address") == self.status.address]
+        for key, facts in sorted(here, key=lambda item: float(item[1]["heard"])):
+            if facts["channel_id"] in pinned:
+                link = _Link(key, facts["channel_id"], time.monotonic(), facts)
+                self._links[link.channel, facts["link"]] = link
+                self._show(link)
 
     def take(self, tag: bytes, data: memoryview) -> None:
         """One datagram of kind heartbeat."""
         counts = self.status.counts
-        if tag in self._seen or not self.speakers.spend():
+        if tag in self._seen:
+            return
+        if len(data) > FRAME_MAX_BYTES or tag_of(data) != tag:
+            counts.heartbeats_refused += 1  # no tag is blamed for bytes that are not its own
+            return
+        if not self.speakers.spend():
             return
         self._seen.add(tag)
-        copied = bytes(data)
         try:
-            frame = read_heartbeat_frame(copied)
-            if tag_of(copied) != tag:
-                counts.heartbeats_refused += 1
-                return
+            frame = read_heartbeat_frame(data)
             chain = self.speakers.verify_key(frame.key_id)
             verify_heartbeat(frame, chain)
             heartbeat = parse_heartbeat(frame)
@@ -66,60 +89,61 @@ class Heartbeats:
         except (RefusedError, MediaError, TrustError):
             counts.heartbeats_refused += 1
 
-    def _accept(self, key_id: str, chain: Chain, heartbeat: Heartbeat) -> None:
-        key = f"link.heartbeat.{key_id}.{heartbeat.link}"
+    def _accept(self, key_id: str, chain: Chain, beat: Heartbeat) -> None:
+        key, name = f"{_PREFIX}{key_id}.{beat.link}", (chain.channel_id, beat.link)
         with self.workspace.state.reading() as tx:
             stored = get_meta(tx, key)
         last = json.loads(stored) if stored else {}
-        if heartbeat.number <= int(last.get("number", 0)):
+        if beat.number <= int(last.get("number", 0)):
             self.status.counts.heartbeats_refused += 1
             return
-        link = self._links.get(key)
-        was_silent = last.get("alive") is False if link is None else not link.is_alive
-        if link is None and len(self._links) >= LINKS_MAX:
+        before = self._links.get(name)
+        if before is None and len(self._links) >= LINKS_MAX:
             return
-        link = self._links[key] = _Link(chain.channel_id, chain.newest.name, heartbeat, time.monotonic())
+        was_silent = last.get("alive") is False if before is None else not before.is_alive
+        facts = {
+            "address": self.status.address,
+            "alive": True,
+            "channel": chain.newest.name,
+            "channel_id": chain.channel_id,
+            "heard": time.time(),
+            "interval_seconds": beat.interval_seconds,
+            "link": beat.link,
+            "number": beat.number,
+            "sequence": beat.sequence,
+            "time": beat.time,
+        }
+        link = self._links[name] = _Link(key, chain.channel_id, time.monotonic(), facts)
         self.status.counts.heartbeats += 1
-        self._store(key, link)
-        if was_silent:
-            self._record(Event.HEARTBEAT_REGAINED, link, "the low side is heard again")
+        self._keep(link, Event.HEARTBEAT_REGAINED if was_silent else None, "the low side is heard again")
 
     def check_time(self) -> None:
         """Tell of links that have fallen silent."""
         now = time.monotonic()
-        for key, link in self._links.items():
+        for link in self._links.values():
             silent = now - link.heard
-            if link.is_alive and silent > MISSED_MAX * link.heartbeat.interval_seconds:
-                link.is_alive = False
-                self._store(key, link)
-                self._record(Event.HEARTBEAT_LOST, link, f"nothing heard for {int(silent)} seconds")
+            if link.is_alive and silent > MISSED_MAX * int(link.facts["interval_seconds"]):
+                link.facts = {**link.facts, "alive": False}
+                self._keep(link, Event.HEARTBEAT_LOST, f"nothing heard for {int(silent)} seconds")
 
-    def _store(self, key: str, link: _Link) -> None:
-        beat = link.heartbeat
-        facts = {
-            "channel": link.channel_name,
-            "number": beat.number,
-            "time": beat.time,
-            "interval_seconds": beat.interval_seconds,
-            "sequence": beat.sequence,
-            "alive": link.is_alive,
-            "heard": time.time(),
-        }
-        self.status.heartbeats[f"{link.channel_name}/{beat.link}"] = dict(facts)
-        with self.workspace.state.transaction() as tx:
-            set_meta(tx, key, json.dumps(facts, sort_keys=True))
+    def _show(self, link: _Link) -> None:
+        self.status.heartbeats[f"{link.facts['channel']}/{link.facts['link']}"] = dict(link.facts)
 
-    def _record(self, event: Event, link: _Link, detail: str) -> None:
-        made = entry(
-            event,
-            subject=link.heartbeat.link,
-            step=event,
-            outcome=Outcome.DONE,
-            channel=link.channel,
-            channel_name=link.channel_name,
-            detail=f"link {link.heartbeat.link}: {detail}",
-        )
+    def _keep(self, link: _Link, event: Event | None, detail: str) -> None:
+        self._show(link)
         with self.workspace.state.transaction() as tx:
-            tx.queue(made)
-        with contextlib.suppress(TidegateError):
-            self.workspace.recorder.drain()
+            set_meta(tx, link.key, json.dumps(link.facts, sort_keys=True))
+            if event is not None:
+                made = entry(
+                    event,
+                    subject=link.facts["link"],
+                    step=event,
+                    outcome=Outcome.DONE,
+                    channel=link.channel,
+                    channel_name=link.facts["channel"],
+                    detail=f"link {link.facts['link']}: {detail}",
+                )
+                tx.queue(made)
+        if event is not None:
+            with contextlib.suppress(TidegateError):
+                self.workspace.recorder.drain()

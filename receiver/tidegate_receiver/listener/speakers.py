@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from tidegate.carrier.announcement import read_announcement_frame
-from tidegate.carrier.frames import tag_of
+from tidegate.carrier.frames import FRAME_MAX_BYTES, tag_of
 from tidegate.carrier.stream.session import PreambleAssembler
 from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError, reason_of
 from tidegate.ledger.entries import Event, Outcome, entry
@@ -132,15 +132,11 @@ class Speakers:
 
         `is_expected` says that data of this tag comes: a flood of forged announcements has none, and not its budget.
         """
-        if tag in self._refused:
-            self.counts.announcements_refused += 1
+        if tag in self._refused or len(data) > FRAME_MAX_BYTES or tag_of(data) != tag:
+            self.counts.announcements_refused += 1  # no tag is blamed for bytes that are not its own
             return None
-        copied = bytes(data)
         try:
-            frame = read_announcement_frame(copied)
-            if tag_of(copied) != tag:
-                self.counts.announcements_refused += 1
-                return None
+            frame = read_announcement_frame(data)
             chains = self.chains()
             chain = walk_preamble(None, frame.key_id, chains)
             if not (is_expected and self._expected_budget.spend()) and not self._budget.spend():

@@ -65,7 +65,8 @@ def _report(facts: dict[str, Any], metrics: str) -> LinkReport:
     ]
     for name, beat in facts["heartbeats"].items():
         word = "heard" if beat["alive"] else "SILENT, last heard"
-        lines.append(f"  heartbeat {printable(name)}: {word} {_ago(beat['heard'], now)}, number {beat['number']}")
+        sent = f"; bundles were sent up to number {beat['sequence']}" if beat["sequence"] else ""
+        lines.append(f"  heartbeat {printable(name)}: {word} {_ago(beat['heard'], now)}, number {beat['number']}{sent}")
     for name, canary in canaries.items():
         word = "came whole" if canary["alive"] else "STAYS AWAY, last one"
         bundle = printable(str(canary["bundle"]))
