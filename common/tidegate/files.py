@@ -80,6 +80,16 @@ def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o644) ->
     sync_folder(path.parent)
 
 
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, mapped and not read; the last view of them that goes takes the mapping along."""
+    import mmap
+
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
 def make_folders(folder: Path, *, mode: int = 0o755) -> None:
     """Create `folder` with its parents and sync the parent of each one that is new."""
     missing = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.bundle.header import MANIFEST_MAX_BYTES
 from tidegate.errors import DigestError, FormatError
-from tidegate.files import host_error
+from tidegate.files import host_error, map_file
 from tidegate.units import MIB
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def read_papers(folder: Path, name: str) -> "tuple[Manifest, Tables]":
             raise FormatError(f"manifest: more than {MANIFEST_MAX_BYTES} bytes")
         if bundle_id(data) != name:
             raise DigestError(f"{folder}: the manifest there is of bundle {bundle_id(data)[:16]}, not {name[:16]}")
-        tables = (folder / TABLES_FILE).read_bytes()
+        tables = map_file(folder / TABLES_FILE)
     except OSError as error:
         raise host_error(error, "reading a bundle's papers") from None
     manifest = parse_manifest(data)
-    return manifest, parse_tables(data + tables, len(data), manifest, manifest.chunks_length)
+    return manifest, parse_tables(tables, 0, manifest, manifest.chunks_length)

@@ -5,7 +5,6 @@ bundles overtake each other; it is said by number, and `load` waits for it (docs
 """
 
 import os
-import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.bundle.tables import Records, keys
+from tidegate.bundle.digests import Column, column_of_files, places_of, sorting_order
+from tidegate.bundle.tables import Records
 
 #: of one bundle at most so many numbers are listed
 LISTED_MAX = 256
 #: up to so many blobs are looked for one by one: reading the names of a large depot takes longer
 ONE_BY_ONE_MAX = 4096
 _BATCH = 1 << 16  # names read together: their digests are what stays in memory, 32 bytes each
-_IS_BLOB = re.compile(rb"[0-9a-f]{64}").fullmatch
 
 
 def missing_sequences(required: Records, depot: Path, quarantined: Mapping[int, Path]) -> tuple[int, ...]:
@@ -64,25 +63,19 @@ def _size(path: Path) -> int:
 
 def _are_listed(required: Records, folder: Path) -> NDArray[np.bool_]:
     here = _listed(folder)
-    if not len(here):
-        return np.zeros(len(required), np.bool_)
-    wanted = keys(required)
-    is_here: NDArray[np.bool_] = here[np.minimum(np.searchsorted(here, wanted), len(here) - 1)] == wanted
+    found = places_of(here[sorting_order(here)], required)
+    is_here = np.zeros(len(required), np.bool_)
+    is_here[found[found >= 0]] = True
     return is_here
 
 
-def _listed(folder: Path) -> NDArray[np.bytes_]:
-    """The digests that name files in `folder`, sorted."""
-    found = []
+def _listed(folder: Path) -> Column:
+    """The digests that name files in `folder`, in no order."""
+    found = [column_of_files(())]
     try:
         with os.scandir(os.fsencode(folder)) as entries:
             while batch := [entry.name for entry in islice(entries, _BATCH)]:
-                found.append(_digests(batch))
+                found.append(column_of_files(batch))
     except OSError:
         pass  # what cannot be read cannot be counted on: it is waited for
-    return np.sort(np.concatenate(found)) if found else np.zeros(0, "S32")
-
-
-def _digests(names: list[bytes]) -> NDArray[np.bytes_]:
-    """The names that are digests, as a column."""
-    return np.frombuffer(bytes.fromhex(b"".join(filter(_IS_BLOB, names)).decode()), "S32")
+    return np.concatenate(found)

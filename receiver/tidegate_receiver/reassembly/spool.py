@@ -10,7 +10,6 @@ Nothing here is trusted by name: the head is verified again whenever it is used,
 
 import contextlib
 import fcntl
-import mmap
 import os
 import shutil
 import struct
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidegate.errors import BusyError, FormatError
-from tidegate.files import host_error, make_folders, sync_filesystem, sync_folder, write_durably
+from tidegate.files import host_error, make_folders, map_file, sync_filesystem, sync_folder, write_durably
 from tidegate_receiver.reassembly.progress import Progress
 
 #: in spool/
@@ -72,14 +71,11 @@ class Spool:
                 write_durably(self._head, head, mode=0o600)
 
     def open_head(self) -> memoryview | None:
-        """The head's bytes, mapped and not read, or None where there is none yet.
-
-        Tables are views of it; the last of them that goes takes the mapping along.
-        """
+        """The head's bytes, mapped and not read, or None where there is none yet. Tables are views of it."""
         if not self._head.is_file() or not self._head.stat().st_size:
             return None
-        with disk("reading a bundle's tables"), self._head.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        with disk("reading a bundle's tables"):
+            return map_file(self._head)
 
     # --- what came with it --------------------------------------------------------------------
 

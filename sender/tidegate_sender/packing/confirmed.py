@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tidegate.bundle.digests import column_of
 from tidegate.bundle.tables import keys
 from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import RidesAgainError, TidegateError
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.state.bundles import BundleRow
 from tidegate.units import format_bytes
-from tidegate_sender.packing.base import NO_BASE, Base, Piece, as_required, digest_column, read_tables
+from tidegate_sender.packing.base import NO_BASE, Base, Piece, as_required, read_tables
 from tidegate_sender.packing.streamed import streamed_numbers
 from tidegate_sender.slips.memory import held_by_all
 from tidegate_sender.slips.reading import sent_bundles
@@ -69,7 +70,7 @@ def riding_again(workspace: "Workspace", place: "Place", brought: Iterable[Descr
     with workspace.state.reading() as tx:
         sent = sent_bundles(tx, place.channel_id, place.epoch)
     wanted = tuple(brought)
-    column = digest_column(blob.digest for blob in wanted)
+    column = column_of([blob.digest for blob in wanted])
     is_again = np.zeros(len(wanted), np.bool_)
     numbers = set()
     for row in sent.values():

@@ -57,3 +57,13 @@ def test_nothing_is_required_of_an_empty_base() -> None:
     found = NO_BASE.split([blob(1)])
     assert (found.brought, len(found.required), found.base_ids) == ((blob(1),), 0, ())
     assert len(Base.of([]).records) == 0
+
+
+def test_one_bundle_that_tells_everything_is_taken_as_it_is() -> None:
+    base = Base.of([Piece(carried(1), "one"), Piece(as_sorted(carried(2, 4, 1, 3)), "two")])
+    assert base.split([blob(4), blob(3)]).base_ids == ("two",)
+    assert base.origins.tolist() == [1, 1, 1]
+
+
+def as_sorted(records: Records) -> Records:
+    return records[np.argsort(keys(records))]
