@@ -159,3 +159,26 @@ def test_a_line_that_would_be_refused_is_found() -> None:
     assert list(faults_of("sendd 1")) == ["no command sendd"]
     assert list(faults_of("send 1 --rat 9gbit   and words about it --no-option")) == ["no option --rat"]
     assert list(faults_of("outbox run /srv --to --rate 9gbit")) == ["--to lacks its value"]
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    """``test_a_name``, ``test_its_beginning…`` or ``…a_part_of_it…``, perhaps with a parameter, and names of files."""
+    files = [path for path in (PROJECT / "tests").rglob("test_*.py") if path.is_file()]
+    names = {name for path in files for name in re.findall(r"^ *def (test_\w+)", path.read_text(), re.MULTILINE)}
+    known = " ".join(sorted(names)) + " "
+    missing = []
+    for document in documents():
+        for quoted in re.findall(
+            r"`([\w/]*test_[\w….]*(?:\[[^\]]*\])?|…\w+_[\w…]*(?:\[[^\]]*\])?)`", document.read_text()
+        ):
+            plain = re.sub(r"\[.*", "", quoted)
+            if plain.endswith(".py"):
+                is_there = any(str(path).endswith("/" + plain) for path in files)
+            elif re.fullmatch(r"test_\w+", plain):
+                is_there = plain in names
+            else:
+                parts = [part for part in plain.split("…") if part]
+                is_there = all((" " + part if part.startswith("test_") else part) in " " + known for part in parts)
+            if not is_there:
+                missing.append(f"{document.relative_to(PROJECT)}: {quoted}")
+    assert missing == []
