@@ -7,8 +7,9 @@ images, ``chart:`` a chart's file, ``oci://`` a chart in a registry, ``imgpkg:``
 image reference by Docker's rules.
 """
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class ArgumentKind(StrEnum):
 
 
 _SAID = (ArgumentKind.LIST, ArgumentKind.TAR, ArgumentKind.CHART, ArgumentKind.IMGPKG)
+_LISTS = (ArgumentKind.TRANSFER_LIST, ArgumentKind.LIST)
 #: what an argument may begin with to say what it is
 _BEGINNINGS = {f"{kind}:": kind for kind in _SAID}
 
@@ -85,8 +87,16 @@ def items_from_arguments(texts: Iterable[str], *, platforms: tuple[str, ...] = (
     """
     items: list[Item] = []
     for text in texts:
-        items += _items(classify_argument(text), platforms)
+        argument = classify_argument(text)
+        found = _items(argument, platforms)
+        items += _listed(found, Path(argument.text)) if argument.kind in _LISTS else found
     return tuple(items)
+
+
+def _listed(items: Iterable[Item], path: Path) -> tuple[Item, ...]:
+    """A list that does not say what it goes by goes by its file."""
+    name = os.fsencode(path.resolve()).decode("utf-8", "replace")
+    return tuple(item if item.listed else replace(item, listed=(name,)) for item in items)
 
 
 def _items(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:

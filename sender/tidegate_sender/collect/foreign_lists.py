@@ -44,7 +44,9 @@ class ListContext:
 def read_foreign_list(path: Path, platforms: tuple[str, ...] = (), **common: Any) -> tuple[Item, ...]:
     """The items of a list on the disk, whatever tool it is for. Raises UsageError."""
     data = read_list_file(path, max_bytes=LIST_MAX_BYTES)
-    known = {key: value for key, value in common.items() if key in {"required", "ticket", "justification", "load"}}
+    known = {
+        key: value for key, value in common.items() if key in {"required", "ticket", "justification", "load", "listed"}
+    }
     return parse_foreign_list(data, ListContext(str(path), path.parent, platforms, tuple(known.items())))
 
 

@@ -18,8 +18,9 @@ class Item:
     """One thing that is wanted, and what its request says.
 
     `origin`: the command line, or a line of a transfer list. `given`: the path as a list has it, which does not depend
-    on where the list lies. `locked`: the digest that a lock file holds the item to (`lock`), empty where there is none;
-    `locked_name`: what its artifact was called then. `load`: where the high side is asked to put it.
+    on where the list lies. `listed`: the list that asks for it, by its name or file; empty on a command line. `locked`:
+    the digest that a lock file holds the item to (`lock`), empty where there is none; `locked_name`: what its artifact
+    was called then. `load`: where the high side is asked to put it.
     """
 
     required: bool = False
@@ -30,6 +31,7 @@ class Item:
     locked: str = ""
     locked_name: str = ""
     load: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -113,6 +115,7 @@ class CollectedArtifact:
     justification: str = ""
     skipped: tuple[str, ...] = ()
     load: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expect: str = ""
     verdict: str = ""

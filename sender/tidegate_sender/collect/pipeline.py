@@ -80,11 +80,13 @@ def _tried(item: Item, failures: list[CollectFailure], call: Callable[[], tuple[
 
 
 def _add(artifacts: dict[str, CollectedArtifact], artifact: CollectedArtifact) -> None:
-    """By place; the same artifact asked for twice is one, and what either of the two expects goes with it."""
+    """By place; the same artifact asked for twice is one, of both lists, and what either expects goes with it."""
     place = place_of(artifact.name)
     before = artifacts.setdefault(place, artifact)
+    if before is not artifact and before.listed != artifact.listed:
+        artifacts[place] = replace(before, listed=(*before.listed, *artifact.listed))
     if artifact.expect and not before.expect:
-        artifacts[place] = replace(before, expect=artifact.expect, verdict=artifact.verdict)
+        artifacts[place] = replace(artifacts[place], expect=artifact.expect, verdict=artifact.verdict)
     if (before.name, before.descriptor) != (artifact.name, artifact.descriptor):
         raise NameTakenError(
             f"{artifact.source} and {before.source} would both be {place} on the high side",
@@ -187,6 +189,7 @@ class _Bringer:
             justification=item.justification,
             skipped=result.skipped,
             load=item.load,
+            listed=item.listed,
         )
 
     def client(self, host: str) -> RegistryClient:
@@ -207,6 +210,7 @@ def _collected(item: Item, brought: Brought, new_bytes: int) -> CollectedArtifac
         ticket=item.ticket,
         justification=item.justification,
         load=item.load,
+        listed=item.listed,
         notes=brought.notes,
         expect=brought.expect,
         verdict=brought.verdict,

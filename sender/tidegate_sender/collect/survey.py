@@ -5,7 +5,7 @@ Manifests of images are read from their source and kept in memory; folders are w
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
@@ -38,6 +38,7 @@ class SurveyedArtifact:
     new_bytes: int
     root: Descriptor | None = None
     blobs: tuple[Descriptor, ...] = ()
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def _add(artifacts: dict[str, SurveyedArtifact], artifact: SurveyedArtifact) -> 
     """By place, as `collect` does. Of files, whose digests nobody knows yet, size and name have to do."""
     place = place_of(artifact.name)
     before = artifacts.setdefault(place, artifact)
+    if before is not artifact and before.listed != artifact.listed:
+        artifacts[place] = replace(before, listed=(*before.listed, *artifact.listed))
     if (before.name, before.root, before.size_bytes) != (artifact.name, artifact.root, artifact.size_bytes):
         raise NameTakenError(
             f"{artifact.source} and {before.source} would both be {place} on the high side",
@@ -123,7 +126,7 @@ def _survey_files(item: FilesItem) -> SurveyedArtifact:
         raise CollectError(f"{item.path}: no such file or folder")
     tree = Tree(os.fsencode(item.path.resolve()), item.title.encode())
     size = sum(plan.length for plan in tree.tars())
-    return SurveyedArtifact(item.name, "files", item.label, size, size)
+    return SurveyedArtifact(item.name, "files", item.label, size, size, listed=item.listed)
 
 
 def _surveyed(
@@ -136,4 +139,4 @@ def _surveyed(
 ) -> SurveyedArtifact:
     missing = depot.missing(blobs) if depot is not None else blobs
     size, new = (sum(blob.size for blob in part) for part in (blobs, missing))
-    return SurveyedArtifact(name, kind, item.label, size, new, root, blobs)
+    return SurveyedArtifact(name, kind, item.label, size, new, root, blobs, item.listed)

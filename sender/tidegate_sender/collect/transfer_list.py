@@ -38,23 +38,24 @@ def schema() -> dict[str, Any]:
 
 
 def _items(document: Document, folder: Path) -> Iterator[Item]:
+    listed = (document.value["name"],) if "name" in document.value else ()
     for kind, entries in document.value.items():
         if kind not in _KINDS:
             continue
         for number, entry in enumerate(entries):
             place = document.place((kind, number))
             try:
-                yield from _entry_items(kind, entry, folder, place)
+                yield from _entry_items(kind, entry, folder, place, listed)
             except UsageError as error:
                 raise UsageError(f"{place}: {field_text((kind, number))}: {error.message}", hint=error.hint) from None
 
 
-def _entry_items(kind: str, entry: Any, folder: Path, place: str) -> Iterable[Item]:
+def _entry_items(kind: str, entry: Any, folder: Path, place: str, listed: tuple[str, ...]) -> Iterable[Item]:
     main, make = _KINDS[kind]
     fields = {main: entry} if isinstance(entry, str) else dict(entry)
     common = {key: fields[key] for key in ("required", "ticket", "justification") if key in fields}
     load = fields.get("load", ())
-    common |= {"origin": place, "load": (load,) if isinstance(load, str) else tuple(load)}
+    common |= {"origin": place, "load": (load,) if isinstance(load, str) else tuple(load), "listed": listed}
     common["given"] = str(fields.get(main, ""))
     if make is None:
         from tidegate_sender.collect.list_entries import further_items

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tidegate.bundle.chunks import compressor
 from tidegate.bundle.container import BundleWriter, publish_bundle
@@ -34,6 +34,7 @@ from tidegate_sender.packing.baseline import add_baselines
 from tidegate_sender.packing.body import ProgressCallback, build_body
 from tidegate_sender.packing.confirmed import Riding, check_riding, confirmed_base, riding_again
 from tidegate_sender.packing.content import Content, Wanted, gather
+from tidegate_sender.packing.lists import LISTS_KEY, asked_by, newest_of
 from tidegate_sender.packing.records import (
     LOCK_FILE,
     Place,
@@ -46,7 +47,7 @@ from tidegate_sender.packing.records import (
     remove_leftovers,
     void_detail,
 )
-from tidegate_sender.packing.removed import removed_names
+from tidegate_sender.packing.removed import Removed, removed_names
 from tidegate_sender.riding import COVER_ENDING, SIZES_KEY, ledger_pieces
 
 if TYPE_CHECKING:
@@ -155,9 +156,10 @@ def pack(
     workspace.begin()
     spool = workspace.folder("spool")
     with locked(spool / LOCK_FILE, busy="another pack is at work on this root"):
-        packing = _Packing(workspace, options or PackOptions(), progress)
+        artifacts = tuple(wanted)
+        packing = _Packing(workspace, options or PackOptions(), progress, asked_by(artifacts))
         try:
-            return packing.run(tuple(wanted))
+            return packing.run(artifacts)
         except TidegateError as error:
             record_failure(workspace, packing.place, error)
             raise
@@ -168,7 +170,9 @@ def pack(
 class _Packing:
     """One run, and the facts that every step needs."""
 
-    def __init__(self, workspace: "Workspace", options: PackOptions, progress: ProgressCallback) -> None:
+    def __init__(
+        self, workspace: "Workspace", options: PackOptions, progress: ProgressCallback, asked: dict[str, list[str]]
+    ) -> None:
         self.workspace = workspace
         self.options = options
         self.progress = progress
@@ -176,7 +180,9 @@ class _Packing:
         #: of the own ledger as it rides along
         self.ledger_size = 0
         self.chain: Chain = workspace.trust.own_channel()
-        self.place: Place = find_place(workspace.state, self.chain)
+        #: names by the lists that asked for them
+        self.asked = asked
+        self.place: Place = find_place(workspace.state, self.chain, asked)
 
     def run(self, wanted: tuple[Wanted, ...]) -> PackReport:
         started = time.monotonic()
@@ -188,15 +194,15 @@ class _Packing:
         newest = self.place.newest
         void = find_void(self.workspace.state, self.place)
         is_told = newest is not None and void_detail(void) == newest.detail.get("voids", [])
-        if newest is not None and is_told and not self.options.anyway and is_same(self.workspace, newest, content):
-            return PackReport.of(self.workspace, newest, PackOutcome.NOTHING)
+        before = newest_of(self.workspace, self.place, self.asked, content)
+        if before is not None and is_told and not self.options.anyway and is_same(self.workspace, before, content):
+            return PackReport.of(self.workspace, before, PackOutcome.NOTHING)
         draft = replace(self.draft_manifest(content), void=void or None)
         selection = self.load_base(draft.audience).split(content.blobs.values())
         again = riding_again(self.workspace, self.place, selection.brought)
         if not self.options.full and self.options.since is None:  # whoever names a base has decided
             check_riding(self.workspace.settings, self.place.name, again, self.options.again_max_bytes)
-        untold = self.left_names(draft.audience, content) if self.options.is_partial else ()
-        row = self.write(draft, selection, signer, untold)
+        row = self.write(draft, selection, signer)
         replaced = self.place.replaced
         outcome = PackOutcome.PACKED if replaced is None else PackOutcome.REPLACED
         report = PackReport.of(self.workspace, row, outcome)
@@ -261,15 +267,23 @@ class _Packing:
             content_size=0,
             tables=nothing,
             artifacts=content.artifacts,
-            removed=() if self.options.is_partial else self.left_names(audience, content),
+            removed=() if self.options.is_partial else self.left_names(audience).names,
             previous=BundleReference(previous.bundle_id, previous.sequence) if previous else None,
             expires=format_time(created + days * DAY_SECONDS) if days > 0 else None,
             classification=self.options.classification,
         )
 
-    def left_names(self, audience: tuple[str, ...], content: Content) -> tuple[str, ...]:
-        """What earlier bundles carried and this one does not."""
-        return removed_names(self.workspace, self.place, audience, (item.name for item in content.artifacts))
+    def left_names(self, audience: tuple[str, ...]) -> Removed:
+        """What the lists asked for earlier, and nobody asks for now."""
+        return removed_names(self.workspace, self.place, audience, self.asked)
+
+    def list_facts(self, audience: tuple[str, ...]) -> dict[str, Any]:
+        """What the row keeps of the lists. What could not be had is still asked for, and told of by a later bundle."""
+        if not self.options.is_partial:
+            return {LISTS_KEY: self.asked, "untold": []}
+        left = self.left_names(audience)
+        lists = {name: [*names, *left.by_list[name]] for name, names in self.asked.items()}
+        return {LISTS_KEY: lists, "untold": list(left.names)}
 
     def audience(self) -> tuple[str, ...]:
         """The sites that the bundle is for; all must be sites of the channel."""
@@ -284,7 +298,7 @@ class _Packing:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def write(self, draft: Manifest, selection: Selection, signer: "Signer", untold: tuple[str, ...] = ()) -> BundleRow:
+    def write(self, draft: Manifest, selection: Selection, signer: "Signer") -> BundleRow:
         """Write, name and record the bundle. Whatever goes wrong, no file of it stays."""
         writer = BundleWriter(self.spool / f"{PART_PREFIX}{secrets.token_hex(8)}", max_bytes=self.quota_left())
         final = None
@@ -294,7 +308,7 @@ class _Packing:
             path = Path("spool", f"{manifest.name}-{bundle_id[:8]}.tgb")
             row = bundle_row(manifest, bundle_id, path, writer.path.stat().st_size, selection.required_size)
             shown = [self.ledger_size] if self.ledger_size else []
-            facts = {"receipt": self.receipt(bundle_id, tables), "untold": list(untold), SIZES_KEY: shown}
+            facts = {"receipt": self.receipt(bundle_id, tables), SIZES_KEY: shown, **self.list_facts(manifest.audience)}
             row = replace(row, detail={**row.detail, **facts})
             final = self.workspace.root / path
             final.with_suffix(COVER_ENDING).unlink(missing_ok=True)  # of a copy that was never written

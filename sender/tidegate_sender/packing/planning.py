@@ -25,6 +25,7 @@ from tidegate_sender.packing.base import NO_BASE, Base, Selection, load_base
 from tidegate_sender.packing.baseline import add_baselines
 from tidegate_sender.packing.confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES
+from tidegate_sender.packing.lists import COMMAND_LINE, asked_by
 from tidegate_sender.packing.records import Place, find_place
 from tidegate_sender.packing.removed import removed_names
 
@@ -116,7 +117,8 @@ def plan(
 
     What could not be looked at stands in `failures`. Raises UsageError, BundleUnknownError and MediaNotFoundError.
     """
-    place = find_place(workspace.state, workspace.trust.own_channel())
+    lists = {name for item in items for name in item.listed or (COMMAND_LINE,)}
+    place = find_place(workspace.state, workspace.trust.own_channel(), lists)
     base = _base(workspace, place, since, full=full)
     newest = _newest_base(workspace, place)
     found = survey(items, _depot(workspace), client_factory=client_factory or workspace.registries.client)
@@ -191,7 +193,7 @@ def _removed(
     """What would be listed as removed; nothing is said where some of what was asked for could not be looked at."""
     if not is_whole:
         return ()
-    return removed_names(workspace, place, _sites(workspace), (item.name for item in artifacts))
+    return removed_names(workspace, place, _sites(workspace), asked_by(artifacts)).names
 
 
 def _newest_base(workspace: "Workspace", place: Place) -> Base:

@@ -69,7 +69,7 @@ def find_place(state: "State", chain: "Chain", lists: Iterable[str] | None = Non
         rows = _living(tx, chain.channel_id, root.epoch)
     following = channel.next_sequence if channel is not None and channel.epoch == root.epoch else 1
     newest = rows[-1] if rows else None
-    is_replaced = newest is not None and _is_replaceable(newest) and (lists is None or set(lists_of(newest)) <= set(lists))
+    is_replaced = newest is not None and _is_replaceable(newest, lists)
     sequence = newest.sequence if newest is not None and is_replaced else following
     earlier = [row for row in rows if row.sequence < sequence]
     return Place(chain.channel_id, root.name, root.epoch, sequence, earlier[-1] if earlier else None, newest)
@@ -206,9 +206,11 @@ def _living(tx: "Transaction", channel_id: str, epoch: int) -> list[BundleRow]:
     return [row for row in rows if row.detail.get("epoch") == epoch]
 
 
-def _is_replaceable(newest: BundleRow) -> bool:
-    """Whether nothing of it can have left this host: a medium may hold the bytes once writing has begun."""
-    return newest.state is BundleState.PACKED and not newest.detail.get("write_begun")
+def _is_replaceable(newest: BundleRow, lists: Iterable[str] | None) -> bool:
+    """Whether nothing of it can have left this host (a medium may hold the bytes once writing has begun), nor is lost
+    with it: that all of it was asked for by `lists`."""
+    is_unsent = newest.state is BundleState.PACKED and not newest.detail.get("write_begun")
+    return is_unsent and (lists is None or set(lists_of(newest)) <= set(lists))
 
 
 def _check_unsent(tx: "Transaction", replaced: BundleRow) -> None:

@@ -76,7 +76,7 @@ def test_a_list_on_the_disk_names_paths_from_its_own_folder(tmp_path: Path) -> N
         (
             "tidegate: 1\nzzz: 1\n",
             "2:1: zzz: unknown field; known here are "
-            "tidegate, images, layouts, files, keys, charts, tars, imgpkg, lists",
+            "tidegate, name, images, layouts, files, keys, charts, tars, imgpkg, lists",
         ),
         ("images: []\n", "1:1: top level: 'tidegate' is missing"),
         ("tidegate: 2\n", "1:11: tidegate: 2 is a version that is not known here; this is version 1"),
