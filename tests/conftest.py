@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+pytest_plugins = ("shared_fixtures",)
 
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

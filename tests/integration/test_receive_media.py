@@ -62,16 +62,6 @@ def mounted(image: Path, point: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
 def image(tmp_path: Path, low: LowSide) -> Path:
     low.write(low.bundle(BLOBS, chunk_bytes=1 * MIB), tmp_path / "files")
     return make_image(tmp_path / "stick.img", tmp_path / "files")

@@ -30,16 +30,6 @@ BLOBS = [content(1, 900_000), content(2, 90_000)]
 QUIET = ("--heartbeat", "0s", "--canary", "0s", "--mtu", "1500")
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 def many_groups(low: LowSide, bundle: SignedBundle) -> MadeSession:
     cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
     return make_session(

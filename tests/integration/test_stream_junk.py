@@ -16,16 +16,6 @@ BLOBS = [content(1, 3_000_000)]
 JUNK_RATE = 20e6
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 @pytest.mark.parametrize("kind", Junk)
 def test_a_session_arrives_beside_junk_of_each_kind(kind: Junk, low: LowSide, high: HighSide, tmp_path: Path) -> None:
     program, path = junk_program(tmp_path), write_junk(kind, tmp_path)

@@ -31,16 +31,6 @@ from tidegate_receiver.listener.status import link_status
 BLOBS = [content(1, 900_000), content(2, 90_000)]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 def many_groups(low: LowSide, bundle: SignedBundle) -> MadeSession:
     cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
     small = replace(chunks, source_count=40, repair_count=8, interleave=3)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import struct
 import subprocess
 import time
@@ -27,19 +28,10 @@ from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import HostError
 from tidegate.trust.keys import FileSigner
 from tidegate_receiver.intake.outcomes import OutcomeKind
+from tidegate_receiver.listener import opening
 from tidegate_receiver.listener.status import link_status
 
 BLOBS = [content(1, 1_700_000), content(2, 90_000), b"small", content(3, 300_000)]
-
-
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
 
 
 @pytest.fixture
@@ -92,6 +84,28 @@ def test_losses_on_the_wire_are_counted_by_running_numbers(low: LowSide, high: H
         listener.wait_for_bundles(1)
         assert listener.counts.lost_on_wire == len(gone)
         assert listener.counts.lost_in_kernel == 0
+
+
+def test_what_the_kernel_dropped_is_not_counted_as_lost_on_the_wire(
+    low: LowSide, high: HighSide, bundle: SignedBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "WANTED_BUFFER_BYTES", 64 << 10)
+    datagrams = list(many_groups(low, bundle).datagrams())
+    with listening(high) as listener:
+        listener.send(datagrams[:50])
+        listener.wait_for(lambda: listener.counts.datagrams == 50)
+        os.kill(listener.worker.reader_pid, signal.SIGSTOP)
+        listener.send(datagrams[50:-10])
+        os.kill(listener.worker.reader_pid, signal.SIGCONT)
+        seen = 0
+        while listener.counts.datagrams != seen:  # the buffer is empty again
+            seen = listener.counts.datagrams
+            time.sleep(0.5)
+        listener.send(datagrams[-10:])
+        listener.wait_for_bundles(1)
+        counts = listener.counts
+        assert counts.lost_in_kernel == len(datagrams) - counts.datagrams > 0
+        assert counts.lost_on_wire == 0
 
 
 def test_a_receiver_that_starts_in_the_middle_takes_the_rest_and_the_next_pass_the_beginning(

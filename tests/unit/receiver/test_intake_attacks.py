@@ -25,16 +25,6 @@ from tidegate_receiver.reassembly.spool import Spool
 BLOBS = [content(1, 60_000)]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 @pytest.mark.parametrize("first", ["old", "new"])
 def test_a_root_that_revokes_a_key_counts_for_every_volume_of_the_medium_that_brings_it(
     tmp_path: Path, first: str

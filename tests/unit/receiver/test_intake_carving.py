@@ -27,16 +27,6 @@ BLOBS = [content(1, 900_000), content(2, 500_000), content(3, 90_000)]
 
 
 @pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
 def bundle(low: LowSide) -> SignedBundle:
     return low.bundle(BLOBS)
 

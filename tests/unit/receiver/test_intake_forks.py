@@ -15,21 +15,6 @@ from tidegate_receiver.intake.outcomes import OutcomeKind
 BLOBS = [content(1, 200_000), content(2, 70_000)]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    return tmp_path / "stick"
-
-
 def test_the_papers_of_both_bundles_of_a_fork_are_kept_as_evidence(
     low: LowSide, high: HighSide, stick: Path, tmp_path: Path
 ) -> None:

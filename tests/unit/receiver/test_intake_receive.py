@@ -15,21 +15,6 @@ from tidegate_receiver.intake.quarantine import QuarantinedBundle
 BLOBS = [content(1, 200_000), b"{}", content(2, 70_000), b""]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    return tmp_path / "stick"
-
-
 def test_a_bundle_goes_into_quarantine_whole(low: LowSide, high: HighSide, stick: Path) -> None:
     bundle = low.bundle(BLOBS)
     low.write(bundle, stick)

@@ -18,21 +18,6 @@ from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 BLOBS = [content(1, 200_000), content(2, 70_000)]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
-def stick(tmp_path: Path) -> Path:
-    return tmp_path / "stick"
-
-
 def assert_refused(high: HighSide, outcome: ReceiveOutcome, exit_code: int, event: str) -> None:
     """Refused by its own error with a hint-bearing exit code, with one entry, and nothing left in the spool."""
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.REFUSED, exit_code), outcome.error

@@ -17,16 +17,6 @@ BLOBS = [content(1, 300_000), content(2, 170_000), content(3, 90_000)]
 
 
 @pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
 def bundle(low: LowSide) -> MadeBundle:
     return low.bundle(BLOBS, chunk_bytes=10_000)  # chunks reach over the edges of groups
 

@@ -18,16 +18,6 @@ TIME = "2026-01-31T08:00:00Z"
 BLOBS = [b"a blob" * 100]
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 def put_token(low: LowSide, medium: Path, counter: int = 1, **changes: object) -> None:
     token = MediumToken(1, low.chain.channel_id, "STICK-07", "ab" * 16, counter, registered=TIME, written=TIME)
     folder = medium / "TIDEGATE"

@@ -21,16 +21,6 @@ BLOBS = [np.random.default_rng(5).bytes(9_000_000)]
 
 
 @pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
-@pytest.fixture
 def stick(low: LowSide, tmp_path: Path) -> Path:
     low.write(low.bundle(BLOBS, chunk_bytes=500_000), tmp_path / "stick")
     return tmp_path / "stick"

@@ -36,16 +36,6 @@ BLOBS = [content(1, 60_000)]
 FAR = "2099-01-01T00:00:00Z"
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 def take(low: LowSide, high: HighSide, stick: Path, **changes: object) -> ReceiveOutcome:
     """A bundle of one small blob, written and received."""
     shutil.rmtree(stick, ignore_errors=True)

@@ -18,16 +18,6 @@ from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.intake.verification import SEQUENCE_WINDOW
 
 
-@pytest.fixture
-def low() -> LowSide:
-    return LowSide()
-
-
-@pytest.fixture
-def high(tmp_path: Path, low: LowSide) -> HighSide:
-    return HighSide.make(tmp_path / "high", low)
-
-
 class Channel:
     """Bundles by number, written to a stick and received, again and again if wanted."""
 
