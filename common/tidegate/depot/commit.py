@@ -18,6 +18,7 @@ from typing import Self
 from tidegate.depot.descriptors import Descriptor, check_digest
 from tidegate.depot.incoming import locked_folder, open_use, remove_folder
 from tidegate.depot.layout import DepotLayout, disk
+from tidegate.depot.seals import SEALED_MIN_BYTES, Sealer, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
 from tidegate.files import sync_fd, sync_filesystem, sync_folder
 from tidegate.names import hex_of
@@ -41,6 +42,8 @@ class BlobWriter:
         self._commit, self._path = commit, path
         self._expected_digest, self._expected_size = digest, size
         self._hasher = hashlib.sha256()
+        is_sealed = commit.seals is not None and (size is None or size >= SEALED_MIN_BYTES)
+        self._sealer = Sealer() if is_sealed else None
         self.size = 0
         with commit.disk():
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BLOB_MODE)
@@ -52,6 +55,8 @@ class BlobWriter:
         if self._expected_size is not None and self.size > self._expected_size:
             raise BlobDamagedError(f"{self._name}: more than the {self._expected_size} bytes expected")
         self._hasher.update(view)
+        if self._sealer is not None:
+            self._sealer.update(view)
         with self._commit.disk():
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -64,6 +69,8 @@ class BlobWriter:
         digest = f"sha256:{self._hasher.hexdigest()}"
         if self._expected_digest is not None and digest != self._expected_digest:
             raise BlobDamagedError(f"{self._name}: its bytes have the digest {digest}")
+        if self._sealer is not None and self._commit.seals is not None and self.size >= SEALED_MIN_BYTES:
+            self._commit.seals.put(digest, self._sealer.finish())
         self._commit.take(digest, self.size, self._path)
         return Descriptor(media_type, digest, self.size)
 
@@ -94,10 +101,12 @@ class BlobCommit:
     """A group of blobs and names that enter `depot` together when the ``with`` block ends without an error.
 
     ``commit()`` may be called in between, also while other threads write: what was finished so far is then durable.
+    With `seals` the large blobs that are written are sealed there.
     """
 
-    def __init__(self, depot: DepotLayout) -> None:
+    def __init__(self, depot: DepotLayout, seals: Seals | None = None) -> None:
         self.depot = depot
+        self.seals = seals
         self._numbers = itertools.count()
         self._taking = threading.Lock()
         self._blobs: dict[str, tuple[Path, int]] = {}

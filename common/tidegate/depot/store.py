@@ -16,6 +16,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.graph import walk
 from tidegate.depot.incoming import INCOMING, is_abandoned, open_use, remove_abandoned
 from tidegate.depot.layout import DepotLayout, disk
+from tidegate.depot.seals import Seals
 from tidegate.errors import BusyError
 from tidegate.files import host_error, sync_folder
 
@@ -32,9 +33,13 @@ class Garbage:
 class Depot(DepotLayout):
     """The layout under `folder`, made where it is not there and `create` is set; blobs enter by `commit` alone."""
 
-    def commit(self) -> BlobCommit:
-        """A group of blobs that enter together: ``with depot.commit() as commit: …``."""
-        return BlobCommit(self)
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        super().__init__(folder, create=create)
+        self.seals = Seals()
+
+    def commit(self, *, seal: bool = False) -> BlobCommit:
+        """A group of blobs that enter together: ``with depot.commit() as commit: …``; with `seal` they leave seals."""
+        return BlobCommit(self, self.seals if seal else None)
 
     # --- garbage -----------------------------------------------------------------------------
 

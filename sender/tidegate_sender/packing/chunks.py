@@ -1,11 +1,13 @@
 """Read blobs once, verify them, and bring them as chunks into a bundle file.
 
     this thread     read 4 MiB ─► [window of recycled buffers] ─► write chunks in order
-    two workers                pack: sample, zstd, BLAKE3     hash: SHA-256 of large blobs
+    two workers                pack: sample, zstd, BLAKE3     hash: SHA-256 of large blobs     read what is sealed
 
 The interpreter only hands buffers over: reading, hashing, compressing and writing all happen outside its lock. A large
 blob's SHA-256 runs in a *lane*: its pieces are hashed in order by whichever worker is free, beside those of other
-blobs. A blob whose bytes do not have the digest that names it stops the pack.
+blobs. One that this process brought has a seal (`tidegate.depot.seals`): its chunks are its pieces, whose BLAKE3 is
+made anyway, so that a worker reads, compares and packs each on its own. A blob whose bytes are not those that its
+digest names stops the pack.
 """
 
 import os
@@ -18,8 +20,11 @@ from pathlib import Path
 from threading import Lock, local
 from typing import Protocol, Self
 
+import blake3
+
 from tidegate.bundle.chunks import ChunkPacker, PackedChunk
-from tidegate.bundle.tables import CHUNK_MAX_BYTES, Records
+from tidegate.bundle.tables import CHUNK_MAX_BYTES, STORED, Records
+from tidegate.depot.seals import Seal, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError
 from tidegate.files import host_error
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES, Layout, SizedBlob
@@ -30,8 +35,10 @@ WINDOW = 3 * WORKERS + 2
 
 
 class BlobFolder(Protocol):
-    """Where blobs lie; the depot is one."""
+    """Where blobs lie, and the seals of those that this process brought there; the depot is one."""
 
+    @property
+    def seals(self) -> Seals: ...
     def blob_path(self, digest: str) -> Path: ...
 
 
@@ -87,16 +94,46 @@ class _Lane:
         check_digest(self.blob, self._hash.hexdigest())
 
 
+@dataclass(frozen=True, slots=True)
+class _SealedPiece:
+    """A chunk that is one piece of a sealed blob: where it lies, and what it must be."""
+
+    depot: BlobFolder
+    blob: SizedBlob
+    offset: int
+    digest: bytes
+
+    def read(self, view: memoryview) -> None:
+        fd = open_blob(self.depot, self.blob)
+        try:
+            read_blob(fd, self.blob, view, self.offset)
+        finally:
+            os.close(fd)
+
+    def check(self, content: memoryview, packed: PackedChunk) -> None:
+        """Raises BlobDamagedError."""
+        found = packed.digest if packed.codec == STORED else blake3.blake3(content).digest()
+        if found != self.digest:
+            raise damaged(self.blob, "not those that were brought a moment ago")
+
+
+@dataclass(slots=True)
+class _Checks:
+    """What is still to be compared of a buffer's content."""
+
+    hashing: list[Future[None]] = field(default_factory=list)
+    #: large blobs that end in this chunk
+    ended: list[_Lane] = field(default_factory=list)
+    sealed: _SealedPiece | None = None
+
+
 @dataclass(slots=True)
 class _Filled:
     """A buffer on its way: content that was read, and the hashes that still look at it."""
 
-    view: memoryview
     buffer: bytearray
     packed: "Future[PackedChunk]"
-    hashing: list[Future[None]] = field(default_factory=list)
-    #: large blobs that end in this chunk
-    ended: list[_Lane] = field(default_factory=list)
+    checks: _Checks
 
 
 class _Reader:
@@ -110,48 +147,58 @@ class _Reader:
         self._fd = -1
         self._left = 0
         self._lane: _Lane | None = None
+        self._seal: Seal | None = None
         self._small = sha256()
 
-    def fill(self, view: memoryview) -> tuple[list[Future[None]], list[_Lane]]:
-        """Fill `view` with the content that comes next: what hashes it still, and which lanes end in it."""
-        hashing: list[Future[None]] = []
-        ended: list[_Lane] = []
+    def fill(self, view: memoryview) -> _Checks:
+        """Fill `view` with the content that comes next, but where it is sealed; how it is compared."""
+        if self._left == 0:
+            self._open(next(self._blobs))
+        if self._seal is not None:
+            return _Checks(sealed=self._sealed_piece(self._seal, len(view)))
+        checks = _Checks()
         filled = 0
         while filled < len(view):
             if self._left == 0:
                 self._open(next(self._blobs))
             count = min(self._left, len(view) - filled)
-            piece = view[filled : filled + count]
-            self._read(piece)
-            self._left -= count
+            self._read(view[filled : filled + count], checks)
             filled += count
-            if self._lane is None:
-                self._small.update(piece)
-            else:
-                hashing.append(self._lane.feed(piece))
             if self._left == 0:
-                ended += self._end()
-        return hashing, ended
+                checks.ended += self._end()
+        return checks
+
+    def _sealed_piece(self, seal: Seal, count: int) -> _SealedPiece:
+        """The next chunk: a large blob has its chunks for itself, so each is a piece of the seal."""
+        assert self._blob is not None
+        offset = self._blob.size - self._left
+        self._left -= count
+        return _SealedPiece(self._depot, self._blob, offset, seal[offset // CHUNK_MAX_BYTES])
 
     def _open(self, blob: SizedBlob) -> None:
-        self._blob = blob
+        self._blob, self._left = blob, blob.size
+        is_large = blob.size >= SMALL_BELOW_BYTES
+        self._seal = self._seal_of(blob) if is_large else None
+        if self._seal is not None:
+            return
         self._fd = open_blob(self._depot, blob)
-        self._left = blob.size
         # A large blob is hashed by the workers; for a small one the hand-over would cost more than the hash.
-        self._lane = _Lane(blob, self._workers) if blob.size >= SMALL_BELOW_BYTES else None
+        self._lane = _Lane(blob, self._workers) if is_large else None
         self._small = sha256()
 
-    def _read(self, piece: memoryview) -> None:
+    def _seal_of(self, blob: SizedBlob) -> Seal | None:
+        """One of another length is of other bytes: then the blob's own digest says so."""
+        seal = self._depot.seals.get(blob.digest)
+        return seal if seal is not None and len(seal) == -(-blob.size // CHUNK_MAX_BYTES) else None
+
+    def _read(self, piece: memoryview, checks: _Checks) -> None:
         assert self._blob is not None
-        done = 0
-        while done < len(piece):
-            try:
-                count = os.readv(self._fd, [piece[done:]])
-            except OSError as error:
-                raise host_error(error, f"reading blob {self._blob.digest}") from None
-            if count == 0:
-                raise BlobDamagedError(f"blob {self._blob.digest}: ends before its {self._blob.size} bytes")
-            done += count
+        read_blob(self._fd, self._blob, piece, self._blob.size - self._left)
+        self._left -= len(piece)
+        if self._lane is not None:
+            checks.hashing.append(self._lane.feed(piece))
+        else:
+            self._small.update(piece)
 
     def _end(self) -> list[_Lane]:
         assert self._blob is not None
@@ -197,14 +244,19 @@ class ChunkPipeline:
     def _read(self, raw: int) -> _Filled:
         buffer = self._free.pop()
         view = memoryview(buffer)[:raw]
-        hashing, ended = self._reader.fill(view)
-        return _Filled(view, buffer, self._workers.submit(self._pack, view), hashing, ended)
+        checks = self._reader.fill(view)
+        return _Filled(buffer, self._workers.submit(self._pack, view, checks.sealed), checks)
 
-    def _pack(self, view: memoryview) -> PackedChunk:
+    def _pack(self, view: memoryview, sealed: _SealedPiece | None) -> PackedChunk:
         packer: ChunkPacker | None = getattr(self._packers, "packer", None)
         if packer is None:
             packer = self._packers.packer = ChunkPacker()
-        return packer.pack(view)
+        if sealed is not None:
+            sealed.read(view)
+        packed = packer.pack(view)
+        if sealed is not None:
+            sealed.check(view, packed)
+        return packed
 
     def _write(self, filled: _Filled, chunks: Records, number: int) -> None:
         packed = filled.packed.result()
@@ -212,9 +264,9 @@ class ChunkPipeline:
             self._writer.chunks_length, len(packed.stored), packed.raw, packed.codec, b"", packed.digest
         )  # fmt: skip
         self._writer.append_chunk(packed.stored)
-        for done in filled.hashing:
+        for done in filled.checks.hashing:
             done.result()
-        for lane in filled.ended:
+        for lane in filled.checks.ended:
             lane.check()
         self._free.append(filled.buffer)
         self._progress(packed.raw)
@@ -243,10 +295,27 @@ def open_blob(depot: BlobFolder, blob: SizedBlob) -> int:
     return fd
 
 
+def read_blob(fd: int, blob: SizedBlob, view: memoryview, offset: int) -> None:
+    """Fill `view` from `offset` on. Raises BlobDamagedError where the file ends before, HostError."""
+    done = 0
+    while done < len(view):
+        try:
+            count = os.preadv(fd, [view[done:]], offset + done)
+        except OSError as error:
+            raise host_error(error, f"reading blob {blob.digest}") from None
+        if count == 0:
+            raise BlobDamagedError(f"blob {blob.digest}: ends before its {blob.size} bytes")
+        done += count
+
+
 def check_digest(blob: SizedBlob, found: str) -> None:
     """Raises BlobDamagedError when the bytes that were read are not the blob."""
     if blob.digest != f"sha256:{found}":
-        raise BlobDamagedError(
-            f"blob {blob.digest}: its bytes have the digest sha256:{found}",
-            hint="the disk under the depot may be failing; remove the blob and collect the artifact again",
-        )
+        raise damaged(blob, f"of the digest sha256:{found}")
+
+
+def damaged(blob: SizedBlob, found: str) -> BlobDamagedError:
+    return BlobDamagedError(
+        f"blob {blob.digest}: its bytes are {found}",
+        hint="the disk under the depot may be failing; remove the blob and collect the artifact again",
+    )

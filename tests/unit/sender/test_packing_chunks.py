@@ -3,7 +3,7 @@
 import errno
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from tidegate.bundle.chunks import ChunkOpener
 from tidegate.bundle.container import BundleWriter
 from tidegate.bundle.header import HEADER_BYTES
 from tidegate.bundle.placement import Placement
-from tidegate.bundle.tables import Tables
+from tidegate.bundle.tables import STORED, ZSTD, Tables
+from tidegate.depot.seals import Sealer, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError, DiskFullError, HostError
 from tidegate.units import MIB
 from tidegate_sender.packing.chunks import ChunkPipeline
@@ -31,6 +32,7 @@ class Folder:
     """Blobs as files, as in a depot."""
 
     path: Path
+    seals: Seals = field(default_factory=Seals)
 
     def blob_path(self, digest: str) -> Path:
         return self.path / digest.removeprefix("sha256:")
@@ -39,6 +41,12 @@ class Folder:
         digest = f"sha256:{sha256(data).hexdigest()}"
         self.blob_path(digest).write_bytes(data)
         return Blob(digest, len(data))
+
+    def add_sealed(self, data: bytes) -> Blob:
+        blob, sealer = self.add(data), Sealer()
+        sealer.update(memoryview(data))
+        self.seals.put(blob.digest, sealer.finish())
+        return blob
 
 
 @pytest.fixture
@@ -109,6 +117,38 @@ def test_a_flipped_byte_of_a_blob_stops_the_pack(folder: Folder, tmp_path: Path,
         run(folder, [folder.add(b"before"), blob, folder.add(noise(3 * MIB, 9))], tmp_path / "x")
 
 
+@pytest.mark.parametrize("content", [noise(9 * MIB + 3), b"compressible " * MIB], ids=["stored", "compressed"])
+def test_a_sealed_blob_gives_the_same_bundle(folder: Folder, tmp_path: Path, content: bytes) -> None:
+    blobs = [folder.add(b"before"), folder.add(content), folder.add(noise(5 * MIB, 9))]
+    plain = run(folder, blobs, tmp_path / "x")
+    assert set(plain[0].chunks["codec"].tolist()) <= {STORED, ZSTD}
+    folder.add_sealed(content)
+    sealed = run(folder, blobs, tmp_path / "y")
+    assert (plain[1], plain[0].chunks.tobytes()) == (sealed[1], sealed[0].chunks.tobytes())
+
+
+@pytest.mark.parametrize("content", [noise(9 * MIB), b"compressible " * MIB], ids=["stored", "compressed"])
+@pytest.mark.parametrize("at", [0, 5 * MIB, -1])
+def test_a_flipped_byte_of_a_sealed_blob_stops_the_pack(
+    folder: Folder, tmp_path: Path, content: bytes, at: int
+) -> None:
+    blob = folder.add_sealed(content)
+    damaged = bytearray(content)
+    damaged[at] ^= 1
+    folder.blob_path(blob.digest).write_bytes(damaged)
+    with pytest.raises(BlobDamagedError, match=f"{blob.digest}: its bytes are not those that were brought"):
+        run(folder, [folder.add(b"before"), blob, folder.add(noise(3 * MIB, 9))], tmp_path / "x")
+
+
+def test_a_seal_of_another_length_counts_for_nothing(folder: Folder, tmp_path: Path) -> None:
+    blob = folder.add(noise(9 * MIB))
+    folder.seals.put(blob.digest, (b"",))
+    run(folder, [blob], tmp_path / "x")
+    folder.blob_path(blob.digest).write_bytes(noise(9 * MIB, 2))
+    with pytest.raises(BlobDamagedError, match="its bytes are of the digest sha256:"):
+        run(folder, [blob], tmp_path / "y")
+
+
 @pytest.mark.parametrize("size", [10, 9 * MIB])
 def test_a_blob_of_another_length_is_refused_before_it_is_read(folder: Folder, tmp_path: Path, size: int) -> None:
     blob = folder.add(noise(size))
@@ -129,7 +169,7 @@ def test_a_read_error_is_a_host_error(folder: Folder, tmp_path: Path, monkeypatc
     def fail(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "readv", fail)
+    monkeypatch.setattr(os, "preadv", fail)
     with pytest.raises(HostError, match=blob.digest):
         run(folder, [blob], tmp_path / "x")
 
