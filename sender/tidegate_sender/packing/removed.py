@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.state.bundles import BundleState, list_bundles
-from tidegate_sender.packing.lists import Lists, lists_of
+from tidegate_sender.packing.lists import LISTS_KEY, Lists, lists_of
 from tidegate_sender.slips.memory import held_by_all
 
 if TYPE_CHECKING:
@@ -43,16 +43,18 @@ def removed_names(workspace: "Workspace", place: "Place", sites: Iterable[str], 
     told: set[str] = set()
     settled: set[str] = set()  # lists of which a confirmed bundle was met
     others: set[str] = set()
+    claimed: set[str] = set()  # names of which it is known which list asked for them
     is_open = True
     for row in reversed(earlier):
         is_confirmed = row.sequence in confirmed
         for name, names in lists_of(row).items():
             if name not in asked:
-                alive.update(() if name in others else names)
+                alive.update(() if name in others else set(names) - (set() if LISTS_KEY in row.detail else claimed))
                 others.add(name)
             elif name not in settled:
                 carried[name].update(names)
                 settled.update((name,) if is_confirmed else ())
+            claimed.update(names if LISTS_KEY in row.detail else ())
         if is_open:
             told.update(map(str, row.detail.get("untold", ())))
             told.update(() if is_confirmed else map(str, row.detail.get("removed", ())))

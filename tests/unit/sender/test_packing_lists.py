@@ -1,6 +1,6 @@
 """A list for each purpose on one channel: what left which list, what takes whose place, and what is nothing new."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,10 @@ from made_roots import files_artifact, low_side, noise
 
 from tidegate.depot.descriptors import Descriptor
 from tidegate.slip.numbers import Numbers
-from tidegate.state.bundles import BundleState, set_bundle_state
+from tidegate.state.bundles import BundleState, get_bundle, put_bundle, set_bundle_state
 from tidegate.workspace import Workspace
 from tidegate_sender.collect.arguments import items_from_arguments
+from tidegate_sender.packing.lists import LISTS_KEY
 from tidegate_sender.packing.pack import PackOptions, PackOutcome, PackReport, pack
 from tidegate_sender.packing.planning import plan
 from tidegate_sender.slips.memory import Confirmed, put_confirmed
@@ -124,6 +125,16 @@ def test_a_list_is_packed_again_when_another_one_set_one_of_its_names_anew(low: 
     other = files_artifact(low, "b", noise(5000, 99))
     pack(low, [Listed(other.name, other.kind, other.descriptor, ("tools",))])
     assert pack_lists(low, web="ab").outcome is PackOutcome.PACKED
+
+
+def test_of_a_restored_bundle_nothing_left_until_a_list_has_named_it_again(low: Workspace) -> None:
+    first = pack_lists(low, web="abc")
+    with low.state.transaction() as tx:
+        row = get_bundle(tx, first.bundle_id)
+        assert row is not None
+        put_bundle(tx, replace(row, detail={key: value for key, value in row.detail.items() if key != LISTS_KEY}))
+    assert letters(pack_lists(low, web="ab")) == ""
+    assert letters(pack_lists(low, web="a")) == "b"
 
 
 def test_a_list_goes_by_its_name_or_its_file_and_plan_says_what_left_it(low: Workspace, tmp_path: Path) -> None:
