@@ -2,7 +2,7 @@
 
 ``ROOT/links/<name>.json`` is for `tidegate link status`, ``.prom`` beside it the same for Prometheus (a textfile
 collector reads it; nothing listens). Losses have three places: the wire (running numbers), the kernel's buffer (its own
-count), and this process (memory). They are never added up.
+count), and this process (memory). They are never added up, and no datagram is counted at two of them.
 """
 
 import json
@@ -25,7 +25,7 @@ class LinkCounts:
     data: int = 0
     symbols_taken: int = 0
     repeated: int = 0  # symbols that were there already, or of bundles that are whole
-    lost_on_wire: int = 0  # by running numbers, of sessions that ended
+    lost_on_wire: int = 0  # gaps in running numbers of sessions that ended, less what the kernel's losses may explain
     lost_in_kernel: int = 0  # the socket's buffer was full
     lost_for_memory: int = 0
     ring_full_waits: int = 0  # times that the reader waited for the worker; nothing is lost by it alone

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate import clock
 from tidegate.carrier.announcement import CHUNKS
-from tidegate.carrier.stream.header import tag_number
+from tidegate.carrier.stream.header import DATAGRAM_MAX_BYTES, HEADER_BYTES, tag_number
 from tidegate.errors import LimitError
 from tidegate.state.bundles import BundleState, get_bundle, note_detail
 from tidegate.workspace import Workspace
@@ -45,6 +45,9 @@ DISTINCT_MAX = 64
 #: sessions that are all here and wait for a thread
 WAITING_MAX = 4096
 
+#: datagrams that the kernel merges at most (UDP_GRO_CNT_MAX)
+MERGED_MAX = 64
+
 _DONE = {OutcomeKind.RECEIVED, OutcomeKind.WAITING, OutcomeKind.DUPLICATE, OutcomeKind.REFUSED}
 
 
@@ -58,6 +61,8 @@ class _Open:
     papers_told: bool = False
     #: whether the head lies in the spool since an earlier session
     has_head: bool = False
+    #: what the kernel's buffer had lost when the session was opened
+    kernel_before: int = 0
 
     @property
     def has_data(self) -> bool:
@@ -82,6 +87,8 @@ class Sessions:
         self._duplicates: dict[str, float] = {}
         self._put_off: dict[int, float] = {}
         self.expected = ExpectedTags()
+        #: whether the kernel may merge datagrams (UDP_GRO)
+        self.is_merged = True
 
     # --- announcements ------------------------------------------------------------------------
 
@@ -115,7 +122,8 @@ class Sessions:
             self._done.add(tag)
             self.tell(error.message)
             return
-        self.by_tag[tag] = _Open(session, source, has_head=has_head(self.workspace, announcement.bundle_id))
+        is_begun = has_head(self.workspace, announcement.bundle_id)
+        self.by_tag[tag] = _Open(session, source, has_head=is_begun, kernel_before=self.counts.lost_in_kernel)
         self.counts.sessions_opened += 1
 
     def _is_whole(self, bundle_id: str) -> bool:
@@ -247,7 +255,7 @@ class Sessions:
         item.session.finish()
         item.source.end()
         counts = item.session.counts
-        self.counts.lost_on_wire += counts.lost
+        self.counts.lost_on_wire += max(0, counts.lost - self._lost_in_kernel(item))
         self.counts.symbols_taken += counts.taken
         self.counts.repeated += counts.repeated
         self.counts.foreign += counts.foreign
@@ -257,6 +265,12 @@ class Sessions:
                 self._submit(item)
             else:
                 self._forget(item)
+
+    def _lost_in_kernel(self, item: _Open) -> int:
+        """How many gaps the kernel's losses may explain: it counts what it had merged as one."""
+        size = item.session.announcement.parts[CHUNKS].symbol_size + HEADER_BYTES
+        merged = max(1, min(MERGED_MAX, DATAGRAM_MAX_BYTES // size)) if self.is_merged else 1
+        return (self.counts.lost_in_kernel - item.kernel_before) * merged
 
     def _forget(self, item: _Open) -> None:
         item.session.release_papers()

@@ -94,6 +94,7 @@ class Worker:
         self.takers = takers
         self.speakers = Speakers(workspace, self.counts)
         self.sessions = Sessions(workspace, BufferPool(limit), takers, self.counts, tell)
+        self.sessions.is_merged = opened.has_gro
         self.heartbeats = Heartbeats(workspace, self.speakers, self.status)
         self.canaries = Canaries(workspace, self.status)
         self.keeper = Keeper(workspace, tell)
