@@ -46,9 +46,16 @@ def document_line(words: str, command: click.Command) -> str:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not SHARED & set(parameter.opts):
             name = max(parameter.opts, key=len)
-            shown = name if parameter.is_flag else f"{name} {parameter.metavar}"
+            shown = name if parameter.is_flag else f"{name} {value_of(parameter)}"
             parts.append(shown if parameter.required else f"[{shown}]")
     return f"- `{' '.join(parts)}`: {command.get_short_help_str(200)}"
+
+
+def value_of(option: click.Option) -> str:
+    """What stands for an option's value: its name, or the words that there are."""
+    if option.metavar is None and isinstance(option.type, click.Choice):
+        return "|".join(map(str, option.type.choices))
+    return str(option.metavar)
 
 
 @pytest.mark.parametrize("words", EVERY_COMMAND)
