@@ -16,7 +16,7 @@ from tidegate.bundle.header import HEADER_BYTES, Extent, Header, align, build_he
 from tidegate.bundle.manifest import Manifest, parse_manifest
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.errors import DigestError, DiskFullError, FormatError
-from tidegate.files import host_error, sync_fd, sync_folder
+from tidegate.files import host_error, sync_fd, sync_folder, write_all_at
 from tidegate.names import bundle_name
 
 COVER, HEAD, CHUNKS = 0, 1, 2
@@ -180,10 +180,7 @@ class BundleWriter:
     def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast("B") if len(data) else memoryview(b"")
         try:
-            while view:
-                written = os.pwrite(self._fd, view, offset)
-                view = view[written:]
-                offset += written
+            write_all_at(self._fd, view, offset)
         except OSError as error:
             raise host_error(error, f"writing {self.path}") from None
 

@@ -20,7 +20,7 @@ from tidegate.depot.incoming import locked_folder, open_use, remove_folder
 from tidegate.depot.layout import DepotLayout, disk
 from tidegate.depot.seals import SEALED_MIN_BYTES, Sealer, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError, DepotError
-from tidegate.files import sync_fd, sync_filesystem, sync_folder
+from tidegate.files import sync_fd, sync_filesystem, sync_folder, write_all
 from tidegate.names import hex_of
 from tidegate.units import MIB
 
@@ -58,8 +58,7 @@ class BlobWriter:
         if self._sealer is not None:
             self._sealer.update(view)
         with self._commit.disk():
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, view)
 
     def finish(self, media_type: str = OCTETS) -> Descriptor:
         """The blob is complete: compare, and hand it to the commit. Raises BlobDamagedError."""

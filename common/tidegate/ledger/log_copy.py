@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import FormatError, LedgerDamagedError
-from tidegate.files import host_error, make_folders, sync_fd, sync_folder
+from tidegate.files import host_error, make_folders, sync_fd, sync_folder, write_all_at
 from tidegate.ledger.merkle import leaf_hash
 from tidegate.ledger.proofs import Range
 from tidegate.ledger.riding import RidingEntries
@@ -62,10 +62,7 @@ class LogCopy:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 os.ftruncate(fd, run.length)
-                view, at = memoryview(data), run.length
-                while view:
-                    written = os.pwrite(fd, view, at)
-                    view, at = view[written:], at + written
+                write_all_at(fd, data, run.length)
                 sync_fd(fd)
             finally:
                 os.close(fd)

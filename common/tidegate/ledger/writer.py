@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import LedgerDamagedError
-from tidegate.files import sync_fd, sync_filesystem, sync_folders
+from tidegate.files import sync_fd, sync_filesystem, sync_folders, write_all
 from tidegate.ledger.checkpoint import Checkpoint, sign_checkpoint
 from tidegate.ledger.log import CHECKPOINT_NAME, Log
 from tidegate.ledger.merkle import HASH_BYTES, TILE_BITS, TILE_WIDTH, Edge, Tile, leaf_hash
@@ -176,9 +176,7 @@ def _publish(folder: Path, files: Files) -> None:
 def _write(path: Path, data: bytes, *, sync: bool) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
         if sync:
             sync_fd(fd)
     finally:

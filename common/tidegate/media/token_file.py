@@ -10,7 +10,7 @@ from tidegate.carrier.medium import MEDIUM_FOLDER
 from tidegate.carrier.positional import MEDIUM_GONE
 from tidegate.carrier.token import TOKEN_NAME
 from tidegate.errors import MediaError, MediaFullError, MediaWriteError, MediumLostError
-from tidegate.files import sync_fd, sync_folder
+from tidegate.files import sync_fd, sync_folder, write_all
 from tidegate.text import printable
 
 NEW_NAME = "MEDIUM.NEW"
@@ -37,9 +37,7 @@ def _replace_token(folder: int, data: bytes) -> None:
     # No fchmod as for files of the root: FAT refuses it.
     fd = os.open(NEW_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
         sync_fd(fd)
     finally:
         os.close(fd)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tidegate.errors import BusyError, LoadError, UnsafePathError
-from tidegate.files import host_error, sync_filesystem
+from tidegate.files import host_error, sync_filesystem, write_all
 from tidegate.units import MIB
 
 #: under the target: temporaries; removed at the end, emptied at the next start
@@ -242,8 +242,6 @@ def _copy_pieces(source: int, offset: int, size: int, target: int) -> None:
         piece = os.pread(source, min(size, _PIECE), offset)
         if not piece:
             raise OSError(errno.EIO, "the blob ended early")
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(target, view) :]
+        write_all(target, piece)
         offset += len(piece)
         size -= len(piece)

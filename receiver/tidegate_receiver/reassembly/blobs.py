@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tidegate.bundle.placement import Piece
 from tidegate.bundle.tables import Records, digest_of
 from tidegate.errors import DigestError
-from tidegate.files import host_error
+from tidegate.files import host_error, write_all_at
 from tidegate.names import hex_of
 from tidegate.units import MIB
 
@@ -61,9 +61,7 @@ class BlobFiles:
             # One open a piece: 10 µs beside the milliseconds of a chunk, and no handle to keep or to share.
             fd = self._open(piece.blob, os.O_WRONLY | os.O_CREAT)
             try:
-                done = 0
-                while done < piece.length:
-                    done += os.pwrite(fd, data[done:], piece.blob_offset + done)
+                write_all_at(fd, data, piece.blob_offset)
             finally:
                 os.close(fd)
         except OSError as error:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate.erasure.geometry import PartGeometry
-from tidegate.files import make_folders, write_durably
+from tidegate.files import make_folders, write_all_at, write_durably
 from tidegate_receiver.reassembly.spool import disk
 
 _HEAD: Final = struct.Struct("<4s5Q")
@@ -168,7 +168,7 @@ class SymbolStore:
             fd = os.open(self.folder / "data", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 for start, end in _runs(cut.numbers):
-                    _write_all(fd, cut.rows[start:end].data.cast("B"), (first + int(cut.numbers[start])) * size)
+                    write_all_at(fd, cut.rows[start:end].data.cast("B"), (first + int(cut.numbers[start])) * size)
             finally:
                 os.close(fd)
         self._flags_of(cut.group)[cut.numbers] = True
@@ -188,12 +188,6 @@ class SymbolStore:
         """Remove everything kept: some of it is not what was signed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._flags, self._is_saved = None, True
-
-
-def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        done = os.pwrite(fd, data, offset)
-        data, offset = data[done:], offset + done
 
 
 def kept_bytes(spool_folder: Path) -> int:
