@@ -72,6 +72,7 @@ class RegistryClient:
     ) -> None:
         self.host = host
         self._transport = Transport(host, scheme=scheme, timeouts=timeouts, access=access)
+        self._without_referrers: set[str] = set()  # repositories that were asked for referrers, and have no such API
         #: what this host knows about registries; chart repositories are reached with the same
         self.access = access
 
@@ -160,7 +161,9 @@ class RegistryClient:
         return tuple(tags)
 
     def referrers(self, repository: str, digest: str) -> tuple[bytes, ...] | None:
-        """The pages of what refers to a manifest, unread; None where the registry has no such API."""
+        """The pages of what refers to a manifest, unread; None where the repository has no such API, asked once."""
+        if repository in self._without_referrers:
+            return None
         what = f"{repository}@{digest}: referrers"
         url: str | None = f"/v2/{repository}/referrers/{digest}"
         pages: list[bytes] = []
@@ -169,6 +172,8 @@ class RegistryClient:
             data = self._transport.read_all(response, what, MANIFEST_MAX_BYTES)
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if response.status != 200 or (not pages and media_type != OCI_INDEX):
+                if not pages:
+                    self._without_referrers.add(repository)
                 return None  # a page of HTML with 200 is no answer either
             pages.append(data)
             if len(pages) > _REFERRER_PAGES_MAX:

@@ -1,7 +1,8 @@
 """Fetch blobs from registries, several at a time, each once however many images ask for it at the same moment.
 
-All images of a collection share the threads. A blob that another image is fetching is waited for, after one's own are
-in the depot: so two images that wait for each other both find what they need.
+All images of a collection share the threads: some fetch blobs, some ask for manifests, so that what an image consists
+of is known while another's blobs are on their way. A blob that another image is fetching is waited for, after one's own
+are in the depot: so two images that wait for each other both find what they need.
 """
 
 import threading
@@ -17,6 +18,7 @@ from tidegate.registry.client import RegistryClient
 from tidegate.units import GIB
 
 FETCH_THREADS = 4
+ASK_THREADS = 4
 _COMMIT_BYTES = 1 * GIB  # a killed process loses at most so much of what it fetched
 
 Progress = Callable[[int], object]
@@ -27,6 +29,7 @@ class Fetching:
 
     def __init__(self, threads: int = FETCH_THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._asking = ThreadPoolExecutor(ASK_THREADS, thread_name_prefix="ask")
         self._lock = threading.Lock()
         self._under_way: dict[str, threading.Event] = {}
         self._ended = threading.Event()
@@ -36,11 +39,12 @@ class Fetching:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        self._asking.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     def map(self, call: Callable[..., object], items: Iterable[object]) -> Iterator[object]:
-        """`call` for each of `items` by the same threads, in order. Not for what itself waits for them."""
-        return self._pool.map(call, items)
+        """`call` for each of `items` by the threads that ask, in order. Not for what itself maps."""
+        return self._asking.map(call, items)
 
     def fetch(
         self,

@@ -36,7 +36,7 @@ from tidegate_sender.collect.registry import keeping_what_came
 from tidegate_sender.collect.tags import expand_tags
 
 T = TypeVar("T")
-IMAGE_THREADS = 3  # images that are asked for at a time; their blobs share the threads of `Fetching`
+IMAGE_THREADS = 8  # images at a time, most of them waiting; they share the threads of `Fetching`
 
 #: makes the client of a registry's host; tests and later authentication bring their own
 ClientFactory = Callable[[str], RegistryClient]
@@ -134,7 +134,7 @@ class _Bringer:
         return self._whole_item(item) if future is None else future.result()
 
     def _whole_item(self, item: Item) -> tuple[CollectedArtifact, ...]:
-        with self._depot.commit() as commit:
+        with self._depot.commit(seal=True) as commit:  # what is packed next is compared by its seals
             artifacts = self._bring(item, commit)
             for artifact in artifacts:
                 commit.reference(artifact.name, artifact.descriptor)
