@@ -62,6 +62,40 @@ def test_it_sends_over_a_link_at_once_and_again_where_that_failed(sides: Sides, 
     assert done["outcome"] == "nothing"
 
 
+def test_it_writes_to_a_medium_at_once_and_a_missing_one_gets_it_with_the_next_run(sides: Sides, listed: Path) -> None:
+    stick = sides.stick
+    sides.low.fails(24, "sync", listed, "--to", stick / "away")
+    (bundle,) = sides.low.rows()
+    assert "was sent" in sides.low.good("sync", listed, "--to", stick).out
+    assert [row.state for row in sides.low.rows()] == ["sent"]
+    sides.high.good("receive", stick)
+    sides.assert_loads(bundle.name)
+    done = sides.low.good("sync", listed, "--to", stick, "--json").objects[-1]
+    assert (done["outcome"], done["packed"]) == ("nothing", False)
+
+
+def test_what_is_not_read_back_is_not_called_removable(sides: Sides, listed: Path) -> None:
+    answer = sides.low.good("sync", listed, "--to", sides.stick, "--no-read-back", "--json")
+    (sent,) = [item for item in answer.objects if "may_be_removed" in item]
+    assert (sent["read_back"], sent["may_be_removed"]) == ("skipped", False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--no-read-back",),
+        ("--to", "udp://127.0.0.1:9", "--no-read-back"),
+        ("--to", "stick", "--rate", "1gbit"),
+        ("--to", "stick", "--queue"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused_before_anything_is_brought(
+    sides: Sides, listed: Path, words: tuple[str, ...]
+) -> None:
+    sides.low.fails(2, "sync", listed, *words)
+    assert sides.low.rows() == ()
+
+
 def test_a_second_run_at_the_same_time_touches_nothing(sides: Sides, listed: Path) -> None:
     with open(sides.low.root / "spool" / "sync.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

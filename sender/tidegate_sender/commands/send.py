@@ -1,6 +1,6 @@
 """``tidegate send``: write a bundle to a medium or over several, read it back, and say when it may be removed.
 
-To one medium: send_medium.py. Over several: send_set.py. Over a link: send_stream.py.
+To media: send_media.py. Over a link: send_stream.py.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,10 @@ import click
 
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
-from tidegate.errors import MediaFullError, UsageError
+from tidegate.errors import UsageError
 from tidegate.units import parse_bytes
 from tidegate_sender.commands.amounts import parse_percent
 from tidegate_sender.commands.link_options import link_options, take_link_words
-from tidegate_sender.commands.send_labels import LabelSheet
-from tidegate_sender.commands.send_set import SetSending
 from tidegate_sender.commands.send_words import own_row, warn_of_expiry
 
 if TYPE_CHECKING:
@@ -63,9 +61,9 @@ def command(
     """
     from tidegate.carrier.stream.address import is_stream_address
     from tidegate.lookup import resolve_bundle
+    from tidegate_sender.commands.send_media import send_to_media
     from tidegate_sender.commands.send_stream import send_over_link
     from tidegate_sender.delivery import SendOptions
-    from tidegate_sender.sets.delivery import SetDelivery
 
     workspace = invocation.workspace(Role.LOW)
     found = resolve_bundle(workspace, bundle)
@@ -86,9 +84,7 @@ def command(
     options = SendOptions(
         redundancy=workspace.settings.redundancy if share is None else share, read_back=not medium.no_read_back
     )
-    with SetDelivery(workspace, found, options, choice) as delivery:
-        sheet = LabelSheet(workspace, invocation.report, medium.label)
-        _send_to_media(SetSending(invocation, workspace, found, delivery, media, medium.wait, sheet))
+    send_to_media(invocation, workspace, found, media, options, choice, wait=medium.wait, label=medium.label)
 
 
 def _set_options(words: MediumWords, media: tuple[Path, ...], *, redundancy_given: bool) -> "SetOptions":
@@ -103,35 +99,3 @@ def _set_options(words: MediumWords, media: tuple[Path, ...], *, redundancy_give
         volumes=len(media) if words.spare and len(media) > 1 else None,
         redundancy_given=redundancy_given,
     )
-
-
-def _send_to_media(sending: SetSending) -> None:
-    """All of it to the first medium where it has room there and no set is asked for; else over a set."""
-    places = sending.places()
-    if not sending.is_wanted(places) and _sent_to_one(sending, places[0]):
-        sending.tell_unused(places[1:])
-        return
-    try:
-        sending.run(places)
-    except MediaFullError as error:
-        from tidegate_sender.commands.send_room import with_confirmed
-
-        raise with_confirmed(sending.workspace, places, error) from None
-    finally:  # also of the sticks before one that failed
-        sending.sheet.print_labels()
-
-
-def _sent_to_one(sending: SetSending, place: Path) -> bool:
-    """Whether it has room on the medium at `place`, and so was written there."""
-    from tidegate_sender.commands.send_medium import send_to_medium
-    from tidegate_sender.delivery import estimate_delivery
-
-    invocation, delivery = sending.invocation, sending.delivery
-    estimate = estimate_delivery(
-        sending.workspace, sending.found, place, delivery.options, measure=not invocation.dry_run
-    )
-    stick_bytes = delivery.choice.stick_bytes
-    if not estimate.room.is_enough or (stick_bytes is not None and estimate.volume_bytes > stick_bytes):
-        return False
-    send_to_medium(invocation, sending.workspace, sending.found, place, delivery.options, estimate, sending.sheet)
-    return True

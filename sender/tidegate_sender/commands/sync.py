@@ -1,6 +1,8 @@
 """``tidegate sync``: what a timer runs: collect, pack, send or let it wait, and an alarm where it fails."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,34 +22,63 @@ if TYPE_CHECKING:
 LOCK_FILE = "sync.lock"
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where a bundle goes when it is packed, as it was typed."""
+
+    to: str | None
+    link_words: LinkWords
+    read_back: bool
+    queue: bool
+
+    @property
+    def is_link(self) -> bool:
+        from tidegate.carrier.stream.address import is_stream_address
+
+        return self.to is not None and is_stream_address(self.to)
+
+    def check(self) -> None:
+        """Raises UsageError for words that do not go together."""
+        if self.to is not None and self.queue:
+            raise UsageError("--to and --queue exclude each other")
+        if self.link_words.given and not self.is_link:
+            raise UsageError(f"{', '.join(self.link_words.given)}: only with --to udp://ADDRESS")
+        if not self.read_back and (self.to is None or self.is_link):
+            raise UsageError("--no-read-back: only with --to PATH")
+
+
 @click.command("sync", short_help="For a timer: collect, pack what is new, send it; an alarm where it fails.")
 @click.argument("what", metavar="LIST.yaml...", nargs=-1, required=True)
-@click.option("--to", metavar="udp://ADDRESS", help="Send it over this link at once.")
+@click.option("--to", metavar="PATH|udp://ADDRESS", help="Send it at once: to this medium, or over this link.")
+@click.option("--no-read-back", is_flag=True, help="With --to PATH: do not read back what was written.")
 @click.option("--queue", is_flag=True, help="Let it wait for the link of an outbox that runs.")
 @click.option("--expires", "expire_days", metavar="DAYS", type=click.IntRange(0), help="Days until it expires.")
 @link_options
 @shared_options()
 def command(
-    invocation: Invocation, what: tuple[str, ...], to: str | None, queue: bool, expire_days: int | None, **words: Any
+    invocation: Invocation,
+    what: tuple[str, ...],
+    to: str | None,
+    no_read_back: bool,
+    queue: bool,
+    expire_days: int | None,
+    **words: Any,
 ) -> None:
-    """Bring what the lists name, pack it if anything is new, and send it over a link; without --to and --queue it
-    waits for a medium: "tidegate send BUNDLE".
+    """Bring what the lists name, pack it if anything is new, and send it to a medium or over a link; without --to and
+    --queue it waits for a medium: "tidegate send BUNDLE".
 
     One run at a time: a second one ends with 74 and touches nothing. Exit codes: docs/guides/sync.md.
     """
     from tidegate.files import locked
 
-    if to is not None and queue:
-        raise UsageError("--to and --queue exclude each other")
-    link_words = LinkWords(**words)
-    if link_words.given and to is None:
-        raise UsageError(f"{', '.join(link_words.given)}: only with --to udp://ADDRESS")
+    way = _Way(to, LinkWords(**words), read_back=not no_read_back, queue=queue)
+    way.check()
     workspace = invocation.workspace(Role.LOW)
     subject = f"Tidegate sync of {workspace.settings.channel}"
     lock = workspace.folder("spool") / LOCK_FILE
     with locked(lock, busy="another sync is under way on this root"):
         try:
-            _run(invocation, workspace, what, to, link_words, expire_days, queue=queue)
+            _run(invocation, workspace, what, way, expire_days)
         except BusyError:
             raise  # somebody packs or sends by hand: the next run finds it free
         except TidegateError as error:
@@ -74,11 +105,8 @@ def _run(
     invocation: Invocation,
     workspace: "Workspace",
     what: tuple[str, ...],
-    to: str | None,
-    words: LinkWords,
+    way: "_Way",
     expire_days: int | None,
-    *,
-    queue: bool,
 ) -> None:
     from tidegate.state.bundles import get_bundle
     from tidegate_sender.collect.arguments import items_from_arguments
@@ -93,7 +121,7 @@ def _run(
     with workspace.state.reading() as tx:
         row = get_bundle(tx, done.packed.bundle_id)
     assert row is not None, "it was packed just now, or found"
-    outcome = _forward(invocation, workspace, row, to, words, queue=queue)
+    outcome = _forward(invocation, workspace, row, way)
     _close(report, done, row, outcome)
 
 
@@ -122,22 +150,22 @@ def _value(value: object) -> str:
     return text if text.isascii() and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 
 
-def _forward(
-    invocation: Invocation, workspace: "Workspace", row: "BundleRow", to: str | None, words: LinkWords, *, queue: bool
-) -> str:
+def _forward(invocation: Invocation, workspace: "Workspace", row: "BundleRow", way: _Way) -> str:
     """Send what was not sent, or let it wait; the outcome."""
     from tidegate.lookup import resolve_bundle
     from tidegate.state.bundles import BundleState
 
     if row.state is not BundleState.PACKED:
         return "nothing"
-    if to is not None:
+    if way.to is not None and way.is_link:
         from tidegate_sender.commands.send_stream import send_over_link
 
         found = resolve_bundle(workspace, row.bundle_id)
-        send_over_link(invocation, workspace, found, to, words, redundancy=None, passes=1)
+        send_over_link(invocation, workspace, found, way.to, way.link_words, redundancy=None, passes=1)
         return "sent"
-    if queue:
+    if way.to is not None:
+        return _to_medium(invocation, workspace, row, Path(way.to), read_back=way.read_back)
+    if way.queue:
         from tidegate.state.sendings import Priority
         from tidegate_sender.outbox.queue import enqueue, usual_link
 
@@ -145,6 +173,24 @@ def _forward(
             enqueue(workspace, row, usual_link(workspace), Priority.NORMAL)
         return "queued"
     return "waits"
+
+
+def _to_medium(
+    invocation: Invocation, workspace: "Workspace", row: "BundleRow", medium: Path, *, read_back: bool
+) -> str:
+    """As ``tidegate send BUNDLE PATH`` does it, in this process; the outcome."""
+    from tidegate.lookup import resolve_bundle
+    from tidegate.state.bundles import BundleState, get_bundle
+    from tidegate_sender.commands.send_media import send_to_media
+    from tidegate_sender.delivery import SendOptions
+    from tidegate_sender.sets.delivery import SetOptions
+
+    options = SendOptions(redundancy=workspace.settings.redundancy, read_back=read_back)
+    found = resolve_bundle(workspace, row.bundle_id)
+    send_to_media(invocation, workspace, found, (medium,), options, SetOptions())
+    with workspace.state.reading() as tx:
+        sent = get_bundle(tx, row.bundle_id)
+    return "begun" if sent is not None and sent.state is BundleState.PACKED else "sent"
 
 
 def _close(report: Report, done: "RequestReport", row: "BundleRow", outcome: str) -> None:
@@ -155,6 +201,7 @@ def _close(report: Report, done: "RequestReport", row: "BundleRow", outcome: str
     words = {
         "nothing": f"nothing to do: {row.name} has the same artifacts, and was sent",
         "sent": f"{row.name} was sent",
+        "begun": f'{row.name} needs more room; next: insert another medium and "tidegate send {row.name}"',
         "queued": f"{row.name} waits for its link",
         "waits": f'{row.name} waits for a medium; next: "tidegate send {row.name}"',
     }[outcome]
