@@ -161,11 +161,12 @@ def _decompress(frame: bytes) -> bytes:
         parameters = zstandard.get_frame_parameters(frame)
         if not 0 < parameters.content_size <= PAYLOAD_MAX_BYTES or parameters.dict_id:
             raise FormatError(f"baseline: a frame of {parameters.content_size} bytes, limit {PAYLOAD_MAX_BYTES} (I-4)")
-        reader = zstandard.ZstdDecompressor(max_window_size=128 * MIB).decompressobj()
-        payload = reader.decompress(frame)
+        payload = zstandard.ZstdDecompressor(max_window_size=128 * MIB).decompress(
+            frame, max_output_size=PAYLOAD_MAX_BYTES, read_across_frames=False, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise FormatError(f"baseline: {error} (I-4)") from None
-    if not reader.eof or reader.unused_data or len(payload) != parameters.content_size:
+    if len(payload) != parameters.content_size:
         raise FormatError("baseline: its frame is not whole, or something follows it (I-4)")
     return payload
 

@@ -1,5 +1,7 @@
 """Baselines: any bytes end in a value or in one of our errors, and what is written reads back."""
 
+import tracemalloc
+
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,3 +83,23 @@ def test_a_frame_that_claims_to_be_huge_is_refused_before_memory_is_taken() -> N
         read_signed(signed(bomb), KEYS)
     except TidegateError as error:
         assert "I-4" in error.message
+
+
+def test_a_frame_that_unpacks_beyond_what_it_claims_is_given_up_at_its_claim() -> None:
+    content = bytes(64 * 2**20)
+    packer = zstandard.ZstdCompressor(level=1, write_content_size=True).compressobj(size=len(content))
+    bomb = bytearray(packer.compress(content) + packer.flush())
+    assert bomb[4] >> 6 == 2 and not bomb[4] & 0x20, "its size stands in four bytes behind the window"
+    bomb[6:10] = (5_000_000).to_bytes(4, "little")
+    skippable = (0x184D2A50).to_bytes(4, "little") + (1000).to_bytes(4, "little") + bytes(1000)
+    for frame in (bytes(bomb), skippable, bytes(bomb[:100])):
+        tracemalloc.start()
+        try:
+            read_signed(signed(frame), KEYS)
+        except TidegateError as error:
+            assert "I-4" in error.message
+            assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+        else:
+            raise AssertionError("it was believed")
+        finally:
+            tracemalloc.stop()
