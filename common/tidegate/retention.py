@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate import clock
+from tidegate.errors import LedgerError, TidegateError
 from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Entry, Event, entry
+from tidegate.text import printable
 
 if TYPE_CHECKING:
     from tidegate.config import Settings
+    from tidegate.depot.store import Depot
     from tidegate.state.bundles import BundleRow
     from tidegate.workspace import Workspace
 
@@ -157,3 +160,21 @@ def changed_at(path: Path) -> float:
         return path.lstat().st_mtime
     except FileNotFoundError:
         return float(clock.now())
+
+
+def clean_depot(workspace: "Workspace", clean: Callable[["Depot"], Cleanup]) -> Cleanup:
+    """What `clean` says of the root's depot, where it has one.
+
+    Where a graph or a bundle's papers cannot be read, nobody knows what is still needed: all of it stays.
+    """
+    from tidegate.depot.store import Depot
+
+    folder = workspace.root / "depot"
+    if not (folder / "index.json").is_file():
+        return NOTHING
+    try:
+        return clean(Depot(folder, create=False))
+    except LedgerError:
+        raise  # what cannot be recorded does not happen
+    except TidegateError as error:
+        return Cleanup((), (Stays("depot", printable(error.message, 300), 0),))

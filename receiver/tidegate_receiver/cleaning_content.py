@@ -11,6 +11,7 @@ bundle, and cannot know that a blob of it is gone. So content goes by bundles, i
 What is still in use of it rides again, once, with the next bundle that needs it. The papers of the bundle stay.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +21,10 @@ from tidegate.baseline import FILE_MAX_BYTES, read_signed
 from tidegate.bundle.tables import Records, digest_of
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot, Garbage
-from tidegate.errors import BusyError, LedgerError, TidegateError
+from tidegate.errors import BusyError
 from tidegate.files import host_error
-from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, file_bytes, removal_entry
+from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, clean_depot, file_bytes, removal_entry
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
-from tidegate.text import printable
 from tidegate.units import format_bytes
 from tidegate_receiver.intake.numbering import LET_GO, LET_GO_TOLD
 from tidegate_receiver.intake.quarantine import QuarantinedBundle
@@ -67,21 +67,13 @@ class _Depot:
 
 def clean_content(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cleanup:
     """Depot, then stages. The caller holds the lock of loading when `remove` is set."""
-    folder = workspace.root / "depot"
-    if not (folder / "index.json").is_file():
-        return Cleanup((), ())
-    depot = Depot(folder, create=False)
-    try:
-        if not remove:
-            return _clean_depot(workspace, depot, limits, remove=False) + _clean_stages(workspace, limits, remove=False)
-        with depot.alone():
-            found = _clean_depot(workspace, depot, limits, remove=True)
-        return found + _clean_stages(workspace, limits, remove=True)
-    except LedgerError:
-        raise  # what cannot be recorded does not happen
-    except TidegateError as error:
-        # Where a graph or a bundle's papers cannot be read, nobody knows what is still needed: all of it stays.
-        return Cleanup((), (Stays("depot", printable(error.message, 300), 0),))
+
+    def clean(depot: Depot) -> Cleanup:
+        with depot.alone() if remove else contextlib.nullcontext():
+            found = _clean_depot(workspace, depot, limits, remove=remove)
+        return found + _clean_stages(workspace, limits, remove=remove)
+
+    return clean_depot(workspace, clean)
 
 
 # --- the depot --------------------------------------------------------------------------------

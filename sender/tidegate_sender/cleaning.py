@@ -20,16 +20,7 @@ from tidegate.depot.store import Depot, Garbage
 from tidegate.errors import BusyError, LedgerError, TidegateError
 from tidegate.files import host_error, locked, make_folders, write_durably
 from tidegate.lookup import FoundBundle, bundle_path
-from tidegate.retention import (
-    Cleanup,
-    Goes,
-    Kind,
-    Limits,
-    Stays,
-    changed_at,
-    file_bytes,
-    removal_entry,
-)
+from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, clean_depot, file_bytes, removal_entry
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
 from tidegate_sender.packing.pack import PART_PREFIX
@@ -188,11 +179,8 @@ def _unlink(path: Path) -> None:
 
 def _clean_depot(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cleanup:
     """Blobs that no name of the depot reaches, and no bundle that may have to be packed again."""
-    folder = workspace.root / "depot"
-    if not (folder / "index.json").is_file():
-        return Cleanup((), ())
-    depot = Depot(folder, create=False)
-    try:
+
+    def clean(depot: Depot) -> Cleanup:
         if not remove:
             return _depot_garbage(workspace, depot, limits)[0]
         with depot.alone():
@@ -202,10 +190,8 @@ def _clean_depot(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cle
                     tx.queue(removal_entry(found.goes[0], counts={"blobs": len(garbage.blobs)}))
                 depot.remove_garbage(garbage)
             return found
-    except LedgerError:
-        raise
-    except TidegateError as error:  # nobody knows what is garbage where a graph is damaged: all of it stays
-        return Cleanup((), (Stays("depot", printable(error.message, 300), 0),))
+
+    return clean_depot(workspace, clean)
 
 
 def _depot_garbage(workspace: "Workspace", depot: Depot, limits: Limits) -> tuple[Cleanup, Garbage]:
