@@ -18,6 +18,7 @@ from pathlib import Path
 from measure import MIB, SEED, Run, in_turn, machine, make_corpus, make_pair, ratio, run, scratch, table, tidegate
 
 ASKED_MB = 500
+KIB = 1 << 10
 FRAGMENT = MIB
 
 
@@ -59,11 +60,26 @@ def search(image: Path) -> None:
         def add_strays(self, _records: object, _offsets: object) -> None:
             pass
 
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     with RawMedium(image) as medium:
         looking = DigestSearch(medium, {0})
         looking.look_for(looking.register(Volume()), 0)  # type: ignore[arg-type]
-    print(json.dumps({"seconds": time.perf_counter() - started}))
+    seconds, worked = time.perf_counter() - started, time.process_time() - worked
+    print(json.dumps({"seconds": seconds, "worked": worked, "hashing": hashing_seconds()}))
+
+
+def hashing_seconds() -> float:
+    """What nobody can be faster than on one core: 1 MiB hashed at every 4 KiB, 64 KiB at a time, and nothing else."""
+    import blake3
+
+    data = memoryview(random.Random(SEED).randbytes(MIB + 60 * KIB))
+    best = float("inf")
+    for _ in range(20):
+        started = time.process_time()
+        for at in range(0, MIB, 4 * KIB):
+            blake3.blake3(data[at : at + 64 * KIB]).digest(8)
+        best = min(best, time.process_time() - started)
+    return best
 
 
 def timed(command: list[str]) -> Run:
@@ -147,9 +163,21 @@ def bench_receive(folder: Path, template: Path, medium: Path, images: dict[str, 
 def bench_search(images: dict[str, Path], rounds: int) -> str:
     image = images["nothing of ours"]
     row = in_turn(rounds, {"search": lambda: timed([sys.executable, __file__, "--search", str(image)])})["search"]
-    speed = f"{image.stat().st_size / row.seconds / 1e6:.0f} MB/s"
-    rows = [("records of 64 KiB at every 4 KiB, 16 hashes a byte", speed, f"{row.peak_mib:.0f} MiB")]
-    return table("The last resort: searching foreign data by digest", ("what", "speed", "peak memory"), rows)
+    size = image.stat().st_size
+    told = [one.result() for one in row.runs]
+    speeds = (row.seconds, min(one["seconds"] for one in told), min(one["worked"] for one in told))
+    ceiling = MIB / min(one["hashing"] for one in told)
+    rows = [
+        (
+            "records of 64 KiB at every 4 KiB, 16 hashes a byte",
+            *(f"{size / seconds / 1e6:.0f} MB/s" for seconds in speeds),
+            f"{ceiling / 1e6:.0f} MB/s",
+            f"{row.peak_mib:.0f} MiB",
+            f"{ASKED_MB} MB/s: {'met' if size / speeds[1] / 1e6 >= ASKED_MB else 'missed'}",
+        )
+    ]
+    heads = ("what", "median", "best", "a second of one core", "the hash alone, one core", "peak memory", "asked")
+    return table("The last resort: searching foreign data by digest", heads, rows)
 
 
 def cat(image: Path) -> None:

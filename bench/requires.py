@@ -95,7 +95,7 @@ def measure(folder: Path, count: int, profile: cProfile.Profile | None) -> dict[
     digests = np.frombuffer(b"".join(raw), "V32")
     initialise(folder / "low", Role.LOW, channel="plant", sites=(SITE,), holder="ann", passphrase=None)
     low = Workspace.open(folder / "low")
-    packing = _Packing(low, PackOptions(), lambda _done, _total: None)
+    packing = _Packing(low, PackOptions(), lambda _done, _total: None, {})
     draft = packing.draft_manifest(Content((), {}))
     earlier_bundle(low, draft, carried_tables(digests))
     place = replace(packing.place, sequence=2)
@@ -141,8 +141,8 @@ def main() -> None:
         print(f"| {name} | {seconds:.2f} | {worked:.2f} |")
     total, worked = (sum(column) for column in zip(*times.values(), strict=True))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    verdict = "within" if total <= LIMIT_SECONDS else "above"
-    print(f"\n{options.count} blobs: {total:.2f} s, {verdict} {LIMIT_SECONDS:g} s; {worked:.2f} s at work")
+    verdict = "within" if worked <= LIMIT_SECONDS else "above"
+    print(f"\n{options.count} blobs: {worked:.2f} s at work, {verdict} {LIMIT_SECONDS:g} s; {total:.2f} s by the clock")
     print(f"peak memory of this process, its making of the wanted blobs included: {peak_mib:.0f} MiB")
     if profile is not None:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(25)

@@ -6,6 +6,7 @@ one hash a byte; elsewhere each place costs one hash of every symbol size. Nothi
 it compares the digest again (`carved_reader`).
 """
 
+import os
 import threading
 from array import array
 from bisect import bisect_left
@@ -25,7 +26,8 @@ from tidegate.carrier.raw_medium import PAGE_BYTES, Extent, RawMedium
 from tidegate.units import KIB, MIB
 
 PIECE_BYTES = 16 * MIB
-THREADS = 2
+#: as many hash as there are cores, up to this: each has a piece in memory
+THREADS_MAX = 8
 #: digests looked for in one pass, about 60 bytes each: 128 GiB of records of 64 KiB
 RECORDS_MAX = 2**21
 #: passes over one medium
@@ -146,7 +148,8 @@ class _Pass:
     def run(self, progress: Progress | None = None) -> None:
         rows, offsets = array("Q"), array("Q")
         waiting: deque[Future[list[tuple[int, int]]]] = deque()
-        memories = deque(aligned_memory(PIECE_BYTES + self.overlap) for _ in range(THREADS + 1))
+        threads = min(THREADS_MAX, len(os.sched_getaffinity(0)))
+        memories = deque(aligned_memory(PIECE_BYTES + self.overlap) for _ in range(threads + 1))
 
         def settle() -> None:
             for digest, offset in waiting.popleft().result():
@@ -156,9 +159,9 @@ class _Pass:
                     rows.append(row)
                     offsets.append(offset)
 
-        with ThreadPoolExecutor(THREADS, "carve") as pool:
+        with ThreadPoolExecutor(threads, "carve") as pool:
             for start in range(0, self.medium.size, PIECE_BYTES):
-                if len(waiting) == THREADS:
+                if len(waiting) == threads:
                     settle()
                 memory = memories[0]
                 memories.rotate(-1)
