@@ -1,4 +1,7 @@
-"""High side: rebuild what was taken, what became of it, and which names it set, from the ledger and the papers here."""
+"""High side: rebuild what was taken, what became of it, which names it set, and what stands where.
+
+From the ledger, and the papers that are here.
+"""
 
 import contextlib
 from dataclasses import replace
@@ -18,6 +21,7 @@ from tidegate.state.names import begin_epoch, set_name_if_newer
 from tidegate_receiver.intake.numbering import LET_GO, void_detail
 from tidegate_receiver.intake.quarantine import QuarantinedBundle
 from tidegate_receiver.intake.records import SIDE
+from tidegate_receiver.restoring_placements import rebuild_placements
 from tidegate_receiver.trusted_time import note_time
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
             done.highest[chain.channel_id] = note_sequence(tx, chain.channel_id, max(lasts))
     for bundle_id, known in facts.items():
         done.names += _set_names(tx, bundle_id, known)
+    rebuild_placements(workspace, tx, entries)
 
 
 def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:

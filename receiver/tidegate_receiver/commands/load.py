@@ -88,8 +88,10 @@ def _load_directly(
 
 def show_load(report: Report, done: "LoadReport") -> None:
     """What a load did, item by item. Raises PartialError where one of several targets failed."""
+    from tidegate_receiver.loaders.items import LEFT_OUT
+
     for item in done.items:
-        is_old = not item.changed and item.place != "(left out)"
+        is_old = not item.changed and item.place != LEFT_OUT
         report.line(f"{item.name}  ->  {item.place}  {'(there already)' if is_old else ''}".rstrip())
     for note in done.notes:
         report.warn(note)

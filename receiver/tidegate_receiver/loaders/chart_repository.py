@@ -17,7 +17,7 @@ from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, parse_manifest
 from tidegate.errors import BlobMissingError, FormatError, LoadError, NameTakenError
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.transport import Transport
-from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
+from tidegate_receiver.loaders.items import LEFT_OUT, BlobSource, LoadedItem, LoadItem
 
 _FOUND = frozenset({200})
 _MAYBE = frozenset({200, 404})
@@ -72,7 +72,7 @@ class ChartRepositoryLoader:
         chart = self._chart(item)
         if chart is None:
             note = f"{item.name}: is no chart, and is left out of {self.target}"
-            return LoadedItem(item.name, "(left out)", item.root.digest, changed=False, notes=(note,))
+            return LoadedItem(item.name, LEFT_OUT, item.root.digest, changed=False, notes=(note,))
         place = f"{self.target}/{chart.metadata.file_name}"
         present = self._present(chart)
         if present == chart.blobs.content.digest:

@@ -23,7 +23,7 @@ from tidegate.oci import OCI_INDEX, PLATFORMS, REF_NAME
 from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import split_place
 from tidegate_receiver.loaders.image_members import add_blob, add_bytes, can_run, read_manifest
-from tidegate_receiver.loaders.items import BlobSource, LoadedItem, LoadItem
+from tidegate_receiver.loaders.items import LEFT_OUT, BlobSource, LoadedItem, LoadItem
 
 FULL_NAME = "io.containerd.image.name"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -68,7 +68,7 @@ class ImageTarLoader:
         """The first item writes the tar with all of them."""
         if item not in self._items:
             note = f"{item.name}: is no image, and is left out of {self.target}"
-            return LoadedItem(item.name, "(left out)", item.root.digest, changed=False, notes=(note,))
+            return LoadedItem(item.name, LEFT_OUT, item.root.digest, changed=False, notes=(note,))
         size = 0
         if self._outcome is None:
             self._outcome = self._write()

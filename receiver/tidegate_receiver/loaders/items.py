@@ -11,6 +11,9 @@ from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from tidegate.depot.descriptors import Descriptor
 
+#: the place of what a target cannot take: `LoadedItem.notes` says why
+LEFT_OUT = "(left out)"
+
 
 class BlobSource(Protocol):
     """Where blobs come from: a depot, or a quarantine that stands before it. As `tidegate.depot.store.Depot`."""

@@ -22,7 +22,7 @@ from tidegate.report import ProgressCallback
 from tidegate.state.placements import Placement, put_placements
 from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.harbor import create_projects, projects_of
-from tidegate_receiver.loaders.items import LoadedItem, LoadItem, load_all
+from tidegate_receiver.loaders.items import LEFT_OUT, LoadedItem, LoadItem, load_all
 from tidegate_receiver.promotion.destinations import TargetPlan, plan_targets
 from tidegate_receiver.promotion.promotion import LOAD_LOCK, LoadReport, TargetReport
 from tidegate_receiver.promotion.provenance import check_provenance
@@ -170,7 +170,8 @@ def _load_items(workspace: Workspace, target: TargetPlan, progress: ProgressCall
             with workspace.state.transaction() as tx:
                 root = item.root.digest
                 row = (target.target, CHANNEL, item.name, found.place, found.digest, root, item.kind, item.expect, "")
-                put_placements(tx, (Placement(*row),))
+                if found.place != LEFT_OUT:
+                    put_placements(tx, (Placement(*row),))
                 if found.found_by:
                     outcome = Outcome.DONE if found.changed else Outcome.NOTHING
                     tx.queue(_entry(Event.LOAD, f"discover {target.target} {item.name}", outcome, workspace, found))

@@ -9,12 +9,10 @@ from tidegate.state.jobs import advance_job, begin_job, end_job
 from tidegate.state.placements import STAGE, Placement, put_placements
 from tidegate.workspace import Workspace
 from tidegate_receiver.loaders.harbor import create_projects, projects_of
-from tidegate_receiver.loaders.items import LoadedItem, LoadItem, load_all
+from tidegate_receiver.loaders.items import LEFT_OUT, LoadedItem, LoadItem, load_all
 from tidegate_receiver.promotion.destinations import TargetPlan
 from tidegate_receiver.promotion.entries import discovery_entry, plan_entry, target_entry
 from tidegate_receiver.promotion.plan import Plan
-
-_LEFT_OUT = "(left out)"
 
 
 def load_to_target(
@@ -41,7 +39,7 @@ def load_to_target(
                 advance_job(tx, job.id, step=step, cursor=_cursor(asked, loaded))
                 if found.found_by:
                     tx.queue(discovery_entry(plan, loader.target, found))
-                if found.place != _LEFT_OUT:
+                if found.place != LEFT_OUT:
                     put_placements(tx, (_placement(plan, loader.target, item, found.place, found.digest),))
             done += plan.sizes[item.name]
             if progress is not None:
