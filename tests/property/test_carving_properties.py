@@ -3,12 +3,15 @@
 import random
 from pathlib import Path
 
+import pytest
 from carved_images import PAGE, TrustAll, volume_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_volumes import make_bundle, small_plan, write_planned
 
+from tidegate.carrier import carving as carving_module
 from tidegate.carrier.announcement import parse_announcement
+from tidegate.carrier.blocks import NO_ENTRIES, IndexBlock, build_index
 from tidegate.carrier.carved_reader import CarvedReader
 from tidegate.carrier.carved_search import DigestSearch
 from tidegate.carrier.carving import Carving
@@ -100,3 +103,27 @@ def test_what_nobody_vouches_for_is_read_by_nobody(tmp_path: Path) -> None:
     assert read == []
     assert [volume.is_believed for volume in carving.volumes] == [False]
     assert judge.asked <= 10  # identical announcements count once, and once more for each root that is found
+
+
+def test_blocks_that_all_name_a_preamble_do_not_have_the_medium_read_again_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forger's index blocks are valid by their own digest, and each may point at 64 KiB before it."""
+    monkeypatch.setattr(carving_module, "PREAMBLE_PLACES_MAX", 10)
+    forged = IndexBlock(0, bytes(8), 1, 60_000, NO_ENTRIES, NO_ENTRIES, b"")
+    image = tmp_path / "image"
+    image.write_bytes(build_index(forged) * 400)
+    asked = []
+    with RawMedium(image) as medium:
+        read_block = medium.read_block
+
+        def counted(offset: int, length: int = PAGE) -> bytes | None:
+            asked.append(length)
+            return read_block(offset, length)
+
+        monkeypatch.setattr(medium, "read_block", counted)
+        carving = Carving(medium, TrustAll())
+        carving.run()
+    assert carving.stats.index_blocks == 400
+    assert sum(asked) <= 10 * 60_000
+    assert carving.volumes == ()

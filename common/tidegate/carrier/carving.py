@@ -50,6 +50,8 @@ JUDGEMENTS_MAX = 20_000
 #: roots' chains that lead on a pinned one, 64 KiB each, and how many are looked at
 PREAMBLES_MAX = 64
 PREAMBLES_TRIED_MAX = 1024
+#: places at which one is looked for: each costs 64 KiB of reading, and any block may name one
+PREAMBLE_PLACES_MAX = 20_000
 
 Progress = Callable[[int, int], None]
 
@@ -107,6 +109,7 @@ class Carving:
         self._waiting: dict[tuple[bytes, int], CarvedVolume] = {}
         self._preambles: list[tuple[str, bytes]] = []
         self._preambles_tried: set[bytes] = set()
+        self._preamble_places = 0
         self._judgements = 0
         self._blocks = self._waiting_blocks = 0
         self._memory = aligned_memory(PIECE_BYTES)
@@ -185,6 +188,10 @@ class Carving:
         """Show the judge a chain of roots once. Its length was limited where it was parsed (M-12)."""
         if not length or digest in self._preambles_tried or len(self._preambles) >= PREAMBLES_MAX:
             return
+        if self._preamble_places >= PREAMBLE_PLACES_MAX:
+            self.stats.unlisted += 1
+            return
+        self._preamble_places += 1
         data = self.medium.read_block(offset, length)
         if data is None:
             return
