@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -92,6 +93,11 @@ def scratch() -> Path:
     folder = base / f"tidegate-bench-{os.getpid()}"
     folder.mkdir()
     return folder
+
+
+def end_tidily() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: folders are removed, settings of the host are put back."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def make_corpus(folder: Path, mib: int) -> int:

@@ -4,8 +4,8 @@
 
 All contenders of a case run in turn. Both sides share this machine's cores; everything lies on tmpfs and nothing is
 synced, but for the rows that say so. Needs root for the namespaces (tests/support/wire.py). The receive buffer that
-peers may ask for, net.core.rmem_max, is raised for all of them during the run and put back afterwards: they have no
-other way to it.
+peers may ask for, net.core.rmem_max, is raised for all of them during the run and put back afterwards, after SIGTERM
+too: they have no other way to it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from contenders import Case, Ceiling, Contender, Crossing, Lidi, Pydiode, Tidegate, Udpcast, pack_for, sha256
-from measure import MIB, SEED, machine, make_pair, scratch, table
+from measure import MIB, SEED, end_tidily, machine, make_pair, scratch, table
 from wire import why_not, wire
 
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
@@ -127,6 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     if reason := why_not():
         raise SystemExit(reason)
+    end_tidily()
     folder = scratch()
     try:
         (folder / "content").mkdir()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from contenders import PORT, Finished, environment
 from many_bundles import make_waiting
-from measure import MIB, SEED, TIDEGATE, machine, make_pair, scratch, table
+from measure import MIB, SEED, TIDEGATE, end_tidily, machine, make_pair, scratch, table
 from wire import why_not, wire
 
 HEADS = ("side", "processes", "share of a core, idle", "asked", "PSS idle MiB", "peak MiB, crossing", "asked")
@@ -50,6 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     if reason := why_not():
         raise SystemExit(reason)
+    end_tidily()
     folder = scratch()
     try:
         low, high = make_pair(folder)

@@ -10,7 +10,7 @@ import argparse
 import shutil
 
 from many_crossing import Ends, cross
-from measure import SEED, machine, scratch, table
+from measure import SEED, end_tidily, machine, scratch, table
 from wire import why_not, wire
 
 HEADS = ("bundles", "received", "wrong", "sender", "both sides", "MB/s of content", "CPU s sender + receiver")
@@ -26,6 +26,7 @@ def main() -> None:
     given = parser.parse_args()
     if reason := why_not():
         raise SystemExit(reason)
+    end_tidily()
     folder = scratch()
     options = ["--rate", given.rate, "--burst", given.burst, "--redundancy", "10%"]
     try:

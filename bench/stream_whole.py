@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from many_crossing import Ends, GapRelay, Result, cross
-from measure import MIB, SEED, machine, scratch, table
+from measure import MIB, SEED, end_tidily, machine, scratch, table
 from wire import why_not, wire
 
 HEADS = ("what is lost", "bundles", "whole", "wrong bytes", "lost on the wire", "repaired", "told otherwise", "MB/s")
@@ -99,6 +99,7 @@ def main() -> None:
         given.bundles, given.mib, given.small = 4, 8, 40
     if reason := why_not():
         raise SystemExit(reason)
+    end_tidily()
     folder = scratch()
     trials = Trials(folder, given)
     rows: list[tuple[str, ...]] = []
