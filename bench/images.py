@@ -1,6 +1,7 @@
 """Eight images of about 745 MB that share layers, with signatures, SBOMs and attestations: `python bench/images.py`.
 
-Clocks: registry to signed, encoded volume files (pack and send); approved bundle to the last digest read back (load).
+Clocks: registry to signed, encoded volume files (sync --to; and pack, then send); approved bundle to the last digest
+read back (load).
 Peers in the same run, in turn with ours: crane, skopeo, regctl. Registries are distribution v3 on the same tmpfs, fresh
 for every load. `--small` makes everything a twentieth, to see that the script works; `--rounds N` sets the rounds.
 """
@@ -33,7 +34,9 @@ LAYERS = (150, 80, 80, 50, 50, 50, 50, 50, 50, 50, 50, 35)
 REBUILT = (3, 4, 5)
 COSIGN = "--yes --tlog-upload=false --use-signing-config=false --allow-insecure-registry --new-bundle-format=false"
 NO_SYNC = {"TIDEGATE_NO_SYNC": "1"}  # the peers do not sync either
-SYNCED = "tidegate pack, send, with sync"
+TWO_COMMANDS = "tidegate pack, then send"
+SYNCED = "tidegate sync --to, each step on the disk before the next"
+OURS = {TWO_COMMANDS, SYNCED}
 _ENV = {"COSIGN_PASSWORD": "", "OTEL_TRACES_EXPORTER": "none"}
 
 
@@ -189,17 +192,23 @@ class Bench:
         shutil.rmtree(self.work / name, ignore_errors=True)
         shutil.copytree(self.work / kept, self.work / name, symlinks=True)
 
-    def pack(self, env: dict[str, str] | None = NO_SYNC) -> Run:
+    def sync(self, env: dict[str, str] | None = NO_SYNC) -> Run:
+        self.again("low", "low.new")
+        stick = self.fresh("stick")
+        return run(f"{TIDEGATE} --root {self.low} -q sync {self.list} --to {stick} --no-read-back", env=env)
+
+    def sync_synced(self) -> Run:
+        """As it is used, where each step is on the disk before the next; no peer does that."""
+        return self.sync(env=None)
+
+    def pack(self) -> Run:
+        """The peak is that of the first, which collects and packs."""
         self.again("low", "low.new")
         stick = self.fresh("stick")
         ours = f"{TIDEGATE} --root {self.low}"
-        packed = run(f"{ours} -q pack {self.list}", env=env)
-        sent = run(f"{ours} -q send 1 {stick} --no-read-back", env=env)
+        packed = run(f"{ours} -q pack {self.list}", env=NO_SYNC)
+        sent = run(f"{ours} -q send 1 {stick} --no-read-back", env=NO_SYNC)
         return Run(packed.seconds + sent.seconds, packed.peak_mib, "")
-
-    def pack_synced(self) -> Run:
-        """As it is used, where each step is on the disk before the next; no peer does that."""
-        return self.pack(env=None)
 
     def crane_pull(self) -> Run:
         images = " ".join(f"{self.host}/bench/app{number}:1" for number in range(8))
@@ -254,14 +263,16 @@ def table(ours: Series, peers: list[Series], limit: float) -> None:
     print(f"| {ours.name} | {ours.seconds:.2f} | {ours.peak_mib:.0f} | | |")
     for peer in peers:
         times = 1 / ratio(ours, peer)
-        if peer.name == SYNCED:
+        if peer.name in OURS:
             print(f"| {peer.name} | {peer.seconds:.2f} | {peer.peak_mib:.0f} | {times:.2f} | |")
             continue
         bound = limit if peer.name.startswith("crane") else 1.0
         verdict = "met" if times <= bound else "missed"
         print(f"| {peer.name} | {peer.seconds:.2f} | {peer.peak_mib:.0f} | {times:.2f} | ≤ {bound}: {verdict} |")
-    held = "met" if ours.peak_mib <= 150 else "missed"
-    print(f"\nMemory of ours (collect and pack, or load): {ours.peak_mib:.0f} MiB; target ≤ 150: {held}\n")
+    measured = next((peer for peer in peers if peer.name == TWO_COMMANDS), ours)
+    held = "met" if measured.peak_mib <= 150 else "missed"
+    which = "collect and pack" if measured is not ours else ours.name
+    print(f"\nMemory of {which}: {measured.peak_mib:.0f} MiB; target ≤ 150: {held}\n")
 
 
 def sizes_of(layout: Path) -> dict[str, int]:
@@ -305,9 +316,9 @@ def main() -> None:
             bench = Bench(work, host, work / "keys")
             print(f"{machine()}; {options.rounds} rounds{', a twentieth of the size' if options.small else ''}.\n")
             print("### Registry to signed and protected volume files; crane: to an unsigned tar\n")
-            rows = {"tidegate pack, send": bench.pack, "crane pull": bench.crane_pull}
+            rows = {"tidegate sync --to": bench.sync, "crane pull": bench.crane_pull}
             rows |= {"skopeo copy": bench.skopeo_pull, "regctl image copy": bench.regctl_pull}
-            rows |= {SYNCED: bench.pack_synced}
+            rows |= {TWO_COMMANDS: bench.pack, SYNCED: bench.sync_synced}
             ours, *peers = in_turn(options.rounds, rows).values()
             table(ours, peers, 1.5)
             bench.receive()

@@ -52,7 +52,11 @@ class Series:
 
 
 def run(command: Sequence[str] | str, *, env: dict[str, str] | None = None, check: bool = True) -> Run:
-    """Run one command to its end; peak memory is the largest process of its tree that was waited for."""
+    """Run one command to its end; peak memory is the largest process of its tree that was waited for.
+
+    Python keeps what it compiles, as an installer would have left it: the round that is not counted writes it.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -60,7 +64,7 @@ def run(command: Sequence[str] | str, *, env: dict[str, str] | None = None, chec
         executable="/bin/bash" if isinstance(command, str) else None,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(env or {})},
+        env={**environment, **(env or {})},
     )
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
