@@ -91,7 +91,7 @@ def test_any_pieces_end_in_a_value(raw: list[tuple[int, bytes]]) -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_of_proofs_end_in_a_value_or_a_format_error(data: bytes) -> None:
     try:
-        parse_proofs(data)
+        parse_proofs(data, 2**40)
     except FormatError:
         return
 
@@ -127,7 +127,7 @@ def test_entries_that_lead_to_another_root_are_not_believed() -> None:
 @pytest.mark.parametrize("head", [struct.pack("<HH", 2001, 1), struct.pack("<HH", 1, 65), struct.pack("<HH", 2000, 64)])
 def test_counts_of_proofs_beyond_the_limit_or_the_piece_are_refused(head: bytes) -> None:
     with pytest.raises(FormatError, match="W-5"):
-        parse_proofs(head + bytes(32))
+        parse_proofs(head + bytes(32), 2**40)
 
 
 def test_a_proof_from_another_log_is_skipped_and_named() -> None:

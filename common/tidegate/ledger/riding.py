@@ -139,7 +139,7 @@ def read_riding(pieces: Iterable[Piece], keys: Sequence[NoteKey]) -> Riding:
     data = _single(by_type, PieceType.LEDGER_PROOFS, PROOFS_PIECE_MAX, faults)
     if data is not None:
         try:
-            proofs = hold_proofs(parse_proofs(data), checkpoint, faults)
+            proofs = hold_proofs(parse_proofs(data, checkpoint.size), checkpoint, faults)
         except FormatError as error:
             faults.append(error.message)
     return Riding(checkpoint, entries, proofs, kept, tuple(faults))
@@ -212,8 +212,8 @@ def _decompress(frame: bytes, raw: int) -> bytes:
         raise FormatError(f"ledger entries: {error.message}") from None
 
 
-def parse_proofs(data: bytes) -> tuple[Proof, ...]:
-    """The proofs of a piece; none of them is checked yet. Raises FormatError (W-5)."""
+def parse_proofs(data: bytes, log_size: int) -> tuple[Proof, ...]:
+    """The proofs of a piece, of sizes below `log_size`; none is held to its root yet. Raises FormatError (W-5)."""
     if len(data) < _COUNTS.size or len(data) > PROOFS_PIECE_MAX:
         raise FormatError(f"ledger proofs: {len(data)} bytes (W-1)")
     node_count, proof_count = _COUNTS.unpack_from(data)
@@ -221,11 +221,14 @@ def parse_proofs(data: bytes) -> tuple[Proof, ...]:
     if node_count > NODES_MAX or proof_count > PROOFS_MAX or at > len(data):
         raise FormatError(f"ledger proofs: {proof_count} with {node_count} nodes in {len(data)} bytes (W-5)")
     nodes = split_tile(data[_COUNTS.size : at])
+    if len(set(nodes)) != len(nodes):
+        raise FormatError("ledger proofs: a node stands twice (W-5)")
     proofs: list[Proof] = []
     for _ in range(proof_count):
         proof, at = _parse_proof(data, at, nodes)
-        if proofs and proof.size <= proofs[-1].size:
-            raise FormatError(f"ledger proofs: size {proof.size} after {proofs[-1].size} (W-5)")
+        before = proofs[-1].size if proofs else 0
+        if not before < proof.size < log_size:
+            raise FormatError(f"ledger proofs: size {proof.size} after {before}, the log has {log_size} (W-5)")
         proofs.append(proof)
     if at != len(data):
         raise FormatError(f"ledger proofs: {len(data) - at} bytes follow the last one (W-5)")
