@@ -9,6 +9,7 @@ from stream_reader import ReadSession, StreamReader
 from two_sides import Sides
 
 from tidegate.bundle.container import BundleFile
+from tidegate.carrier.stream.header import Kind
 
 pytestmark = [
     pytest.mark.system,
@@ -104,6 +105,36 @@ def test_a_link_that_goes_down_is_waited_for_and_what_went_meanwhile_is_sent_aga
         reader.finish()
         (session,) = reader.sessions.values()
         assert_whole(sides, session)
+
+
+def test_an_idle_outbox_outlives_a_link_that_goes_down_and_sends_again(sides):
+    folder = sides.folder / "outbox"
+    folder.mkdir()
+    with wire.wire() as link, StreamReader(ready=link.high_socket()) as reader:
+        words = ("--to", link.address(), *RATE, "--heartbeat", "1s", "--canary", "0s")
+        process = sides.low.start("outbox", "run", folder, *words, prefix=link.low())
+        _wait_for(lambda: reader.kinds[Kind.HEARTBEAT] > 0, process)
+        link.set_low_link(up=False)
+        time.sleep(3)
+        link.set_low_link(up=True)
+        before = reader.kinds[Kind.HEARTBEAT]
+        _wait_for(lambda: reader.kinds[Kind.HEARTBEAT] > before + 1, process)
+        sides.low.good("outbox", "add", sides.pack("docs", size=10_000, count=1))
+        _wait_for(lambda: any(session.ends for session in list(reader.sessions.values())), process)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "is down; waiting for it" in err
+        reader.finish()
+        (session,) = reader.sessions.values()
+        assert_whole(sides, session)
+
+
+def _wait_for(what, process):
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 def test_a_host_that_lets_nothing_out_is_named(sides):

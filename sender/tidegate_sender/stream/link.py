@@ -141,6 +141,8 @@ class Link:
 
         Raises SegmentationLostError where the device turns out not to cut: the caller makes the messages anew.
         """
+        if self._socket is None:  # there was no way when it was last opened
+            self.reopen()
         first, count = 0, len(array)
         sizes = (array.bytes_of + array.datagrams_of * self._packet_overhead).cumsum()
         while first < count:
