@@ -273,6 +273,7 @@ class Runner:
         if datagram is not None:
             self._link.check_up()
             self._link.send_datagrams((datagram,), self._bucket.spend)
+            self._patience.is_up()
             self.report.heartbeats += 1
 
     def _probe(self) -> None:
