@@ -42,6 +42,7 @@ class Kind(StrEnum):
     SUPERSEDED = "superseded"
     DEPOT = "depot"
     STAGE = "stage"
+    DIRECT = "direct"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
     spool: bundles that are not whole and were left, leftovers; a listener removes those of its streams by itself
     quarantine: content that was denied, or that the low side took back
     depot and stages (`cleaning_content`): content that no stage, no waiting bundle and no confirmed base reaches
+    direct (`cleaning_direct`): what direct loads brought and do not ask for any more
 
 One thing at a time: what the state and the ledger say of it in one transaction, then the files. Whoever is killed in
 between leaves files that the next cleanup finds. Loads wait meanwhile; what is being received is left alone.
@@ -20,6 +21,7 @@ from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, folder_bytes,
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.text import printable
 from tidegate_receiver.cleaning_content import clean_content
+from tidegate_receiver.cleaning_direct import clean_direct
 from tidegate_receiver.intake.numbering import read_void, withdrawal
 from tidegate_receiver.intake.quarantine import empty_quarantine, holds_content
 from tidegate_receiver.intake.records import STREAM
@@ -56,6 +58,7 @@ def _clean(workspace: "Workspace", limits: Limits, *, remove: bool) -> Cleanup:
         _clean_spool(workspace, limits, remove=remove)
         + _clean_quarantine(workspace, limits, remove=remove)
         + clean_content(workspace, limits, remove=remove)
+        + clean_direct(workspace, limits, remove=remove)
     )
 
 

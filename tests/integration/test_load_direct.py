@@ -9,6 +9,7 @@ from registry import running_registry
 from signing import Cosign
 from two_sides import Sides
 
+from tidegate import clock
 from tidegate.depot.store import Depot
 from tidegate.registry.client import RegistryClient
 from tidegate_receiver.loaders.items import LoadItem
@@ -76,3 +77,39 @@ def test_what_is_not_signed_as_expected_is_not_loaded(sides: Sides, tmp_path: Pa
         release.accepts(f"{one}/app:signed")
         keys = sides.high.good("names", "--to", one, "--format", "policy-controller").out
         assert release.public.read_text().strip().splitlines()[1] in keys
+
+
+def test_cleanup_lets_go_what_no_direct_load_asks_for_any_more(sides: Sides, tmp_path: Path) -> None:
+    with running_registry(tmp_path / "up") as up, running_registry(tmp_path / "one") as one:
+        fill(up, tmp_path, "team/web:1")
+        fill(up, tmp_path, "team/tool:1")
+        listed = tmp_path / "list.yaml"
+        for name in ("web", "tool"):
+            listed.write_text(f'tidegate: 1\nimages: ["{up}/team/{name}:1"]\n')
+            sides.high.good("load", "--direct", listed, "--to", one)
+
+        def cleanup(*words: str) -> dict[str, list[dict[str, object]]]:
+            return sides.high.good("cleanup", "--json", *words).objects[-1]  # type: ignore[return-value]
+
+        assert [item for item in cleanup("--remove")["goes"] if item["name"] == "direct"] == []
+        month_ago = clock.now() - 100 * 86400
+        with sides.high.workspace() as workspace, workspace.state.transaction() as tx:
+            tx.execute("UPDATE placements SET loaded = ? WHERE name LIKE '%/tool:1'", (month_ago,))
+        (goes,) = cleanup()["goes"]
+        assert (goes["name"], goes["age_days"]) == ("direct", 100)
+        depot = Depot(sides.high.root / "direct", create=False)
+        assert len(depot.references()) == 2
+        sides.high.events()
+        cleanup("--remove")
+        assert sides.high.events() == ["delete done/direct"]
+        assert [name.rpartition("/")[2] for name in depot.references()] == ["web:1"]
+        assert depot.garbage().blobs == ()
+        assert not cleanup("--remove")["goes"]
+        # What is gone is brought again, and what a blob was damaged by is said, not raised.
+        listed.write_text(f'tidegate: 1\nimages: ["{up}/team/tool:1"]\n')
+        assert sides.high.good("load", "--direct", listed, "--to", one, "--json").objects[-1]["outcome"] == "nothing"
+        for digest in depot.digests():
+            depot.blob_path(digest).write_bytes(b"{")
+        assert cleanup("--remove")["goes"] == []
+        (stays,) = [item for item in cleanup()["stays"] if item["name"] == "direct"]
+        assert "may be removed" in str(stays["why"])
