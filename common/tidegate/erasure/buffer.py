@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.erasure.geometry import PartGeometry
 
-HUGE_PAGE_MIN_BYTES = 8 << 20  # below it, whole huge pages would cost more memory than they save time
+HUGE_PAGE_MIN_BYTES = 4 << 20  # below it, whole huge pages would cost more memory than they save time
 
 
 class GroupBuffer:
