@@ -19,8 +19,8 @@ from tidegate.trust.payload import RoleName
 from tidegate_receiver.intake.numbering import void_detail
 from tidegate_receiver.intake.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.intake.records import names_set_by_newer, note_taken, read_history
+from tidegate_receiver.intake.standing import check_standing, row_of
 from tidegate_receiver.intake.verification import judge_manifest
-from tidegate_receiver.promotion.plan import check_standing, find_row
 from tidegate_receiver.trusted_time import read_floor
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def admit(
     Raises StateError where it does not wait, what loading raises where it would not be taken today.
     """
     holder = check_approver(workspace, signer)
-    row = find_row(workspace, bundle)
+    row = row_of(workspace, bundle)
     if row.state in (BundleState.QUARANTINED, BundleState.LOADED):
         return Decision(row, is_new=False, holder=holder)
     if row.state is not BundleState.WAITING:
@@ -83,7 +83,7 @@ def admit(
 def deny(workspace: "Workspace", bundle: str, signer: "Signer", reason: str, *, dry_run: bool = False) -> Decision:
     """Turn a waiting bundle away, and remove its content; of one that was refused as a fork: say that it is settled."""
     holder = check_approver(workspace, signer)
-    row = find_row(workspace, bundle)
+    row = row_of(workspace, bundle)
     if row.state is BundleState.DENIED:
         return Decision(row, is_new=False, holder=holder)
     is_fork = row.state is BundleState.REFUSED and row.detail.get("reason") == "fork"

@@ -38,7 +38,9 @@ from tidegate.state.bundles import BundleState, get_bundle, list_bundles
 from tidegate.state.db import Transaction
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.bundle_content import ContentFilling
 from tidegate_receiver.intake.bundle_papers import read_head, store_papers, verify_covers
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.evidence import keep_known_papers, keep_papers
 from tidegate_receiver.intake.numbering import code_text, is_wanted
 from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome, kind_of
@@ -63,8 +65,6 @@ from tidegate_receiver.intake.verification import Judgement, judge_manifest, ver
 from tidegate_receiver.intake.volume_sets import note_volumes
 from tidegate_receiver.intake.witness import Witnessed, witness_cover
 from tidegate_receiver.reassembly.blobs import BlobDigestError
-from tidegate_receiver.reassembly.bundle_content import ContentFilling
-from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.reassembly.spool import Spool
 from tidegate_receiver.reassembly.spooled_content import SAVE_SECONDS
 

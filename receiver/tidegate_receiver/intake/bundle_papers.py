@@ -15,8 +15,8 @@ from tidegate.carrier.parts import read_part
 from tidegate.errors import LimitError, RefusedError, VolumeMissingError
 from tidegate.trust.root import Chain
 from tidegate.units import MIB, format_bytes
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.verification import VerifiedAnnouncement, VerifiedManifest, verify_manifest_bytes
-from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.reassembly.sources import SparingSource, join_copies
 from tidegate_receiver.reassembly.spool import Spool
 

@@ -27,12 +27,12 @@ from tidegate.text import printable
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.looks import Look, look_into
 from tidegate_receiver.intake.media_register import remember_sighting, sight_medium, token_remark
 from tidegate_receiver.intake.outcomes import MediumReport, OutcomeKind, ReceiveOutcome, kind_of
 from tidegate_receiver.intake.roots import advance_root
 from tidegate_receiver.intake.verification import VerifiedAnnouncement, verify_frame, walk_preamble
-from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.trusted_time import check_clock, read_time
 
 __all__ = ["ReceiveOptions", "receive", "receive_media", "receive_medium"]

@@ -15,11 +15,11 @@ from tidegate.files import sync_filesystem
 from tidegate.report import ProgressCallback
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
 from tidegate_receiver.intake.room import check_room, has_room
 from tidegate_receiver.intake.unverified import Standing, check_space, keep_announcement
 from tidegate_receiver.listener.source import WireSource
-from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.reassembly.spool import Spool, disk
 from tidegate_receiver.reassembly.symbol_store import SymbolStore, kept_bytes
 

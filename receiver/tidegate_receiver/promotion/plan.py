@@ -9,13 +9,9 @@ A dry run ends here.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tidegate.bundle.cover import find_signatures, parse_cover
-from tidegate.bundle.manifest import Manifest
-from tidegate.bundle.papers import COVER_FILE
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import (
-    ChannelUnknownError,
     LedgerForkError,
     LoadError,
     NameTakenError,
@@ -28,22 +24,20 @@ from tidegate.ledger.witness_folder import FORK_KEY
 from tidegate.names import bundle_name
 from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import place_of
-from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number, find_bundle, get_bundle
+from tidegate.state.bundles import BundleRow, BundleState, bundles_by_number
 from tidegate.state.channels import ChannelRow, list_channels
 from tidegate.state.db import Transaction
 from tidegate.state.names import NameOutcome, NameRow, judge_name, list_names
-from tidegate.trust.checks import check_root_time, verify_manifest
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake.numbering import read_void, withdrawal
 from tidegate_receiver.intake.quarantine import QuarantinedBundle
 from tidegate_receiver.intake.requirements import lacking_records
-from tidegate_receiver.intake.verification import History, judge_manifest
+from tidegate_receiver.intake.standing import check_standing, row_of
 from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.promotion.bundle import LayeredSource, Papers, content_bytes, items_of, read_papers
 from tidegate_receiver.promotion.destinations import TargetPlan, plan_targets
 from tidegate_receiver.promotion.provenance import check_provenance
 from tidegate_receiver.promotion.release import Permission, Releaser, check_release
-from tidegate_receiver.trusted_time import read_time
 
 _HINTS = {
     BundleState.RECEIVING: "it is still being received",
@@ -82,14 +76,9 @@ class Plan:
         return self.row.state is BundleState.QUARANTINED
 
 
-def find_row(workspace: Workspace, text: str) -> BundleRow:
-    with workspace.state.reading() as tx:
-        return get_bundle(tx, text) or find_bundle(tx, text)
-
-
 def plan_load(workspace: Workspace, bundle: str, to: Sequence[str], releaser: Releaser, *, asked: bool = False) -> Plan:
     """Everything that can be found wrong before anything is changed."""
-    row = find_row(workspace, bundle)
+    row = row_of(workspace, bundle)
     if row.state not in {BundleState.QUARANTINED, BundleState.LOADED}:
         raise LoadError(f"bundle {row.name}: is {row.state.value}, not in quarantine", hint=_HINTS.get(row.state, ""))
     quarantine = QuarantinedBundle(workspace.folder("quarantine") / row.bundle_id)
@@ -126,25 +115,6 @@ def _check_withdrawn(tx: Transaction, row: BundleRow, papers: Papers) -> None:
         raise NotReleasedError(
             f"bundle {row.name}: the low side has withdrawn it: {reason}", hint="ask the low side what comes instead"
         )
-
-
-def check_standing(workspace: Workspace, quarantine: QuarantinedBundle, manifest: Manifest) -> None:
-    """Whether the bundle would be taken today: months may lie between quarantine and promotion.
-
-    A key that was revoked meanwhile, a channel that was unpinned, narrower limits, a new epoch and an expiry count here
-    too. Raises the errors of receiving. What was promoted before stays.
-    """
-    chains = {chain.channel_id: chain for chain in workspace.trust.chains()}
-    chain = chains.pop(manifest.channel, None)
-    if chain is None:
-        raise ChannelUnknownError(f"bundle {manifest.name}: channel {manifest.channel_name} is not pinned any more")
-    with workspace.state.reading() as tx:
-        known = read_time(tx, workspace).known
-    check_root_time(chain.newest, known)
-    detached = find_signatures(parse_cover(quarantine.paper(COVER_FILE)))
-    verify_manifest(detached, quarantine.manifest_bytes(), chain, others=chains.values())
-    history = History(site=workspace.settings.sites[0], known_time=known)
-    judge_manifest(manifest, quarantine.bundle_id, chain, workspace.trust.site_root(), history)
 
 
 def _kept_names(tx: Transaction, row: BundleRow, items: Iterable[LoadItem]) -> tuple[str, ...]:

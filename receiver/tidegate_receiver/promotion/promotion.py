@@ -27,10 +27,11 @@ from tidegate.state.names import set_name_if_newer
 from tidegate.state.placements import put_placements
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake.quarantine import QuarantinedBundle, empty_quarantine
+from tidegate_receiver.intake.standing import row_of
 from tidegate_receiver.loaders.items import LoadedItem
 from tidegate_receiver.promotion.destinations import TargetPlan
 from tidegate_receiver.promotion.entries import failure_entry, plan_entry, stage_entry
-from tidegate_receiver.promotion.plan import Plan, find_row, plan_load
+from tidegate_receiver.promotion.plan import Plan, plan_load
 from tidegate_receiver.promotion.release import Releaser
 from tidegate_receiver.promotion.stages import put_on_stage, stage_folder, stage_lacks
 from tidegate_receiver.promotion.target import load_to_target, queue_verdicts, stage_placements
@@ -148,7 +149,7 @@ def _load(
     *,
     asked: bool,
 ) -> LoadReport:
-    row = find_row(workspace, bundle)
+    row = row_of(workspace, bundle)
     try:
         plan = plan_load(workspace, row.bundle_id, to, releaser, asked=asked)
         promoted = plan.is_new

@@ -1,16 +1,10 @@
-"""What brings a bundle to the intake: copies of it, each a source of symbols with a verified announcement.
+"""Symbols of one copy of a bundle: a source that may leave out what is not wanted, and counts what it lacks."""
 
-A copy is a volume of a medium, what was carved out of a broken one, or a session of a stream. The intake does not know
-which: it asks for groups of symbols, and mends, verifies and records in the same way whatever carried them.
-"""
-
-from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.parts import SymbolSource
 from tidegate.erasure.buffer import GroupBuffer
-from tidegate_receiver.intake.verification import VerifiedAnnouncement
 
 
 class CopySource(SymbolSource, Protocol):
@@ -50,11 +44,3 @@ class PlainSource:
         self, part: int, group: int, buffer: GroupBuffer, *, repairs: bool = True, sources: bool = True
     ) -> None:
         self.source.read_group(part, group, buffer)
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """One copy of a bundle, or a part of one. The source's announcement is the verified one."""
-
-    verified: VerifiedAnnouncement
-    source: CopySource

@@ -10,9 +10,10 @@ from tidegate.carrier.medium import find_volumes
 from tidegate.carrier.reader import VolumeReader
 from tidegate.erasure.buffer import GroupBuffer
 from tidegate_receiver.intake.bundle_intake import ReceiveOptions, take_bundle
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.outcomes import OutcomeKind
 from tidegate_receiver.intake.verification import verify_frame
-from tidegate_receiver.reassembly.copies import Copy, PlainSource
+from tidegate_receiver.reassembly.copies import PlainSource
 
 BLOBS = [content(1, 60_000), content(2, 90_000)]
 

@@ -17,10 +17,10 @@ from tidegate.errors import DigestError, DiskFullError, TamperedError, TidegateE
 from tidegate.pieces import TOLD_MAX, ChunkRange, joined, pieces_text
 from tidegate.report import ProgressCallback
 from tidegate.units import format_bytes
+from tidegate_receiver.intake.copies import Copy
 from tidegate_receiver.intake.room import has_room
 from tidegate_receiver.intake.volume_sets import SetMissing, missing_of
 from tidegate_receiver.reassembly.blobs import BlobDigestError
-from tidegate_receiver.reassembly.copies import Copy
 from tidegate_receiver.reassembly.filling import FillReport
 from tidegate_receiver.reassembly.progress import Progress
 from tidegate_receiver.reassembly.reassembly import Reassembly
