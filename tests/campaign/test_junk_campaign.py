@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from crossing import listen, send, sides_with_bundle
 from junk import Junk, junk_program, send_junk, write_junk
-from two_sides import Sides, tidegate_command
+from two_sides import Sides
+from waiting import wait_until
 from wire import HIGH_ADDRESS, PORT, Wire, why_not, wire
 
 pytestmark = [pytest.mark.campaign, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
@@ -52,12 +54,9 @@ class Listener:
 
 @contextlib.contextmanager
 def listening(link: Wire, sides: Sides) -> Iterator[Listener]:
-    command = [*tidegate_command(), "--root", str(sides.high.root), "receive", link.address(), "--json"]
-    process = subprocess.Popen(link.high(*command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    links = sides.high.root / "links"
+    process = listen(link, sides, "--json")
     try:
-        wait_until(lambda: any(links.glob("*.json")))
-        made = Listener(process, next(links.glob("*.json")))
+        made = Listener(process, next((sides.high.root / "links").glob("*.json")))
         yield made
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
@@ -68,28 +67,13 @@ def listening(link: Wire, sides: Sides) -> Iterator[Listener]:
         process.communicate()
 
 
-def wait_until(what: object, seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-
-
-def send(link: Wire, sides: Sides, rate_bytes: float) -> None:
-    words = ("send", "1", link.address(), "--rate", f"{int(rate_bytes * 8 / 1e6)}mbit", "--expected-loss", "1%")
-    subprocess.run(
-        link.low(*tidegate_command(), "--root", str(sides.low.root), *words), check=True, capture_output=True
-    )
+def send_at(link: Wire, sides: Sides, rate_bytes: float) -> None:
+    send(link, sides, "--rate", f"{int(rate_bytes * 8 / 1e6)}mbit", "--expected-loss", "1%")
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Sides:
-    sides = Sides.make(tmp_path_factory.mktemp("sides"))
-    source = sides.folder / "source"
-    source.mkdir()
-    (source / "noise.bin").write_bytes(os.urandom(CONTENT_BYTES))
-    sides.low.good("pack", source)
-    return sides
+    return sides_with_bundle(tmp_path_factory.mktemp("sides"), CONTENT_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +81,8 @@ def ceiling(packed: Sides, tmp_path_factory: pytest.TempPathFactory) -> float:
     """Bytes of content a second that this host takes from the wire, sender and receiver on it."""
     sides = packed.copy(tmp_path_factory.mktemp("ceiling") / "copy")
     with wire() as link, listening(link, sides) as listener:
-        send(link, sides, 1.1e9)
-        wait_until(lambda: sides.high.states() in (["quarantined"], ["incomplete"]))
+        send_at(link, sides, 1.1e9)
+        wait_until(lambda: sides.high.states() in (["quarantined"], ["incomplete"]), 120)
     found = CONTENT_BYTES / next(float(str(item["seconds"])) for item in listener.said if "seconds" in item)
     print(f"ceiling: {found / 1e6:.0f} MB/s")
     return found
@@ -115,8 +99,8 @@ def test_a_session_at_a_quarter_arrives_beside_junk_at_a_quarter(
         seconds = CONTENT_BYTES / rate * 1.5 + 3
         junk = send_junk(program, path, HIGH_ADDRESS, PORT, rate=rate, seconds=seconds, before=tuple(link.low()))
         time.sleep(0.5)
-        send(link, sides, rate)
-        wait_until(lambda: sides.high.states() == ["quarantined"])
+        send_at(link, sides, rate)
+        wait_until(lambda: sides.high.states() == ["quarantined"], 120)
         memory = listener.memory_kib()
         sent, _ = junk.communicate(timeout=300)
         assert int(sent) > 1000
@@ -145,6 +129,6 @@ def test_junk_at_full_rate_costs_bounded_memory_is_counted_and_the_next_session_
         assert counts["sessions_opened"] == 0
         by_cause = ("junk_magic", "unknown_tag", "announcements_refused", "announcements_over_budget")
         assert sum(counts[name] for name in by_cause) >= counts["datagrams"] * 0.99
-        send(link, sides, 50e6)
-        wait_until(lambda: sides.high.states() == ["quarantined"])
+        send_at(link, sides, 50e6)
+        wait_until(lambda: sides.high.states() == ["quarantined"], 120)
     sides.high.check()

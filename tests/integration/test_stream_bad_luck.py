@@ -8,40 +8,26 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from listening import free_port, listening, send_to
 from made_bundles import content
-from made_streams import MadeSession, make_session
-from receiver_world import HighSide, LowSide, SignedBundle
+from made_streams import MadeSession, make_session, many_groups
+from receiver_world import HighSide, LowSide
 from two_sides import Sides, tidegate_command
+from waiting import wait_until
 
 from tidegate import clock
 from tidegate.carrier.announcement import build_announcement
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
-from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate_receiver.intake.outcomes import OutcomeKind
 
 BLOBS = [content(1, 900_000), content(2, 90_000)]
 QUIET = ("--heartbeat", "0s", "--canary", "0s", "--mtu", "1500")
-
-
-def many_groups(low: LowSide, bundle: SignedBundle) -> MadeSession:
-    cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
-    return make_session(
-        low, bundle, parts=(cover, head, replace(chunks, source_count=40, repair_count=8, interleave=3))
-    )
-
-
-def wait_until(what: Callable[[], object], seconds: float = 90) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
 
 
 # --- the disk ---------------------------------------------------------------------------------

@@ -1,20 +1,19 @@
 """What a host may not allow or have: a large receive buffer, UDP_GRO, UDP_SEGMENT. The stream works, and says so."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from two_sides import Sides, tidegate_command
-from wire import Wire, why_not, wire
+from crossing import listen, send, sides_with_bundle
+from two_sides import Sides
+from wire import why_not, wire
 
 STOCK_BYTES = 212_992
 CONTENT_BYTES = 2_000_000
+ONE = ("--bundles", "1")
 #: runs the installed command as on a host with the kernel's stock limit, whatever this host's is
 _STOCK = f"""
 from tidegate_receiver.listener import opening
@@ -30,12 +29,7 @@ needs_wire = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     """Both sides, and one bundle on the low one."""
-    sides = Sides.make(tmp_path_factory.mktemp("sides"))
-    source = sides.folder / "source"
-    source.mkdir()
-    (source / "noise.bin").write_bytes(os.urandom(CONTENT_BYTES))
-    sides.low.good("pack", source)
-    return sides
+    return sides_with_bundle(tmp_path_factory.mktemp("sides"), CONTENT_BYTES)
 
 
 @pytest.fixture
@@ -45,37 +39,11 @@ def sides(packed: Sides, tmp_path: Path) -> Iterator[Sides]:
     shutil.rmtree(made.folder)
 
 
-def send(link: Wire, sides: Sides, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = link.low(*tidegate_command(), "--root", str(sides.low.root), "send", "1", link.address(), *options)
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def listen(link: Wire, sides: Sides, *command: str, **environment: str) -> "subprocess.Popen[str]":
-    words = ("--root", str(sides.high.root), "receive", link.address(), "--bundles", "1")
-    started = subprocess.Popen(
-        link.high(*command, *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    until = time.monotonic() + 60
-    while not list((sides.high.root / "links").glob("*.json")):
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return started
-
-
 @needs_wire
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt-get install util-linux")
 def test_the_stock_receive_buffer_without_privileges_works_and_the_warning_names_the_sysctl(sides: Sides) -> None:
     with wire() as link:
-        receiver = listen(link, sides, *_WITHOUT_NET_ADMIN, sys.executable, "-c", _STOCK)
+        receiver = listen(link, sides, *ONE, program=(*_WITHOUT_NET_ADMIN, sys.executable, "-c", _STOCK))
         send(link, sides, "--rate", "50mbit", "--expected-loss", "5%", "--passes", "2")
         out, err = receiver.communicate(timeout=90)
     assert receiver.returncode == 0, out + err
@@ -90,13 +58,13 @@ def test_the_stock_receive_buffer_without_privileges_works_and_the_warning_names
 @pytest.mark.parametrize("mtu", [1500, 9000])
 def test_without_gro_and_segmentation_it_works_and_both_sides_say_so(sides: Sides, mtu: int) -> None:
     with wire(mtu) as link:
-        receiver = listen(link, sides, *tidegate_command(), TIDEGATE_NO_GRO="1")
+        receiver = listen(link, sides, *ONE, TIDEGATE_NO_GRO="1")
         sent = send(link, sides, "--rate", "200mbit", "--expected-loss", "1%", TIDEGATE_NO_SEGMENTATION="1")
         out, err = receiver.communicate(timeout=90)
         assert link.counts().back == 0
     assert receiver.returncode == 0, out + err
     assert "the stream works, slower" in err
-    assert "handed over by itself" in sent.stderr, sent.stderr
+    assert "handed over by itself" in sent.err, sent
     (status,) = (sides.high.root / "links").glob("*.json")
     assert json.loads(status.read_text())["has_gro"] is False
     assert sides.high.states() == ["quarantined"]

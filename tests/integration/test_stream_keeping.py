@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from listening import Listening, listening
 from made_bundles import content
-from made_streams import MadeSession, make_session
+from made_streams import MadeSession, make_session, many_groups
 from receiver_world import HighSide, LowSide, SignedBundle
 from two_sides import tidegate_command
 
 from tidegate import clock
-from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.retention import DAY_SECONDS
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import note_detail
@@ -29,12 +28,6 @@ from tidegate_receiver.listener.keeping import Keeper
 from tidegate_receiver.listener.status import link_status
 
 BLOBS = [content(1, 900_000), content(2, 90_000)]
-
-
-def many_groups(low: LowSide, bundle: SignedBundle) -> MadeSession:
-    cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
-    small = replace(chunks, source_count=40, repair_count=8, interleave=3)
-    return make_session(low, bundle, parts=(cover, head, small))
 
 
 def only_chunks(low: LowSide, bundle: SignedBundle) -> MadeSession:

@@ -7,24 +7,21 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from diode import Diode
 from listening import free_port, listening, send_to
 from made_bundles import content
-from made_streams import MadeSession, make_session, renumbered
+from made_streams import MadeSession, make_session, many_groups, renumbered
 from receiver_world import HighSide, LowSide, SignedBundle, signer
 from two_sides import tidegate_command
+from waiting import wait_until
 
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat
-from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
-from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import HostError
 from tidegate.trust.keys import FileSigner
 from tidegate_receiver.intake.outcomes import OutcomeKind
@@ -37,18 +34,6 @@ BLOBS = [content(1, 1_700_000), content(2, 90_000), b"small", content(3, 300_000
 @pytest.fixture
 def bundle(low: LowSide) -> SignedBundle:
     return low.bundle(BLOBS)
-
-
-def in_many_groups(bundle: SignedBundle) -> tuple[PartGeometry, PartGeometry, PartGeometry]:
-    """Chunks in small groups: blocks of 40+8 symbols of 1440 bytes, three of them a group."""
-    cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
-    return cover, head, replace(chunks, source_count=40, repair_count=8, interleave=3)
-
-
-def many_groups(low: LowSide, bundle: SignedBundle) -> MadeSession:
-    made = make_session(low, bundle, parts=in_many_groups(bundle))
-    assert made.announcement.parts[2].group_count >= 2
-    return made
 
 
 @pytest.mark.parametrize(
@@ -467,10 +452,10 @@ def test_a_listener_that_is_killed_leaves_no_reader_and_the_next_one_goes_on(
     first = _start(high, port)
     readers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
     send_to(port, datagrams[: len(datagrams) * 2 // 3])
-    _wait_until(lambda: high.state_of(bundle) == "receiving")
+    wait_until(lambda: high.state_of(bundle) == "receiving")
     first.kill()
     first.communicate()
-    _wait_until(lambda: not any(Path(f"/proc/{reader}").exists() for reader in readers))
+    wait_until(lambda: not any(Path(f"/proc/{reader}").exists() for reader in readers))
     assert len(readers) == 1
     second = _start(high, port)
     send_to(port, many_groups(low, bundle).datagrams())
@@ -487,15 +472,8 @@ def _start(high: HighSide, port: int) -> "subprocess.Popen[str]":
         [*tidegate_command(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     status = high.root / "links" / f"127.0.0.1_{port}.json"
-    _wait_until(lambda: status.is_file() and json.loads(status.read_text())["pid"] == started.pid)
+    wait_until(lambda: status.is_file() and json.loads(status.read_text())["pid"] == started.pid)
     return started
-
-
-def _wait_until(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from stream_reader import StreamReader
 from two_sides import Answer, Sides
+from waiting import wait_until
 
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.heartbeat import parse_heartbeat, read_heartbeat_frame, verify_heartbeat
@@ -51,13 +51,6 @@ def running(sides: Sides, reader: StreamReader, *options: str) -> Iterator["subp
         out, err = process.communicate(timeout=60)
         process.said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]  # type: ignore[attr-defined]
         assert process.returncode in {0, -9}, err
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def names(reader: StreamReader) -> list[int]:
@@ -108,9 +101,9 @@ def test_an_urgent_bundle_overtakes_a_large_one_between_groups(sides):
         sides.low.good("outbox", "add", large, "--to", reader.address)
         sides.pack("urgent", size=1000, count=1)
         with running(sides, reader, "--rate", "60mbit", "--burst", "1ms"):
-            wait_for(lambda: any(len(session.groups()) > 3 for session in list(reader.sessions.values())))
+            wait_until(lambda: any(len(session.groups()) > 3 for session in list(reader.sessions.values())))
             sides.low.good("outbox", "add", "2", "--urgent", "--to", reader.address)
-            wait_for(
+            wait_until(
                 lambda: len(reader.sessions) >= 2 and all(len(s.ends) >= 3 for s in list(reader.sessions.values()))
             )
         reader.finish()
@@ -148,9 +141,9 @@ def test_a_bundle_that_is_cancelled_while_it_is_sent_stops_with_its_group(sides)
     with StreamReader() as reader:
         sides.low.good("outbox", "add", large, "--to", reader.address)
         with running(sides, reader, "--rate", "40mbit", "--burst", "1ms"):
-            wait_for(lambda: any(len(session.groups()) > 2 for session in list(reader.sessions.values())))
+            wait_until(lambda: any(len(session.groups()) > 2 for session in list(reader.sessions.values())))
             sides.low.good("outbox", "cancel", large)
-            wait_for(lambda: sides.low.events()[-1:] == ["send partial"])
+            wait_until(lambda: sides.low.events()[-1:] == ["send partial"])
         reader.finish()
         (session,) = reader.sessions.values()
         assert not session.ends
@@ -163,7 +156,7 @@ def test_idle_time_repeats_the_newest_first_with_other_symbols(sides):
             sides.low.good("outbox", "add", str(number + 1), "--to", reader.address)
         drain(sides, reader)
         with running(sides, reader, "--repeat-every", "1s", "--rate", "1gbit"):
-            wait_for(lambda: len(reader.sessions) >= 5)
+            wait_until(lambda: len(reader.sessions) >= 5)
         reader.finish()
         numbers = names(reader)
         assert numbers[:2] == [1, 2] and set(numbers[2:4]) == {1, 2}
@@ -182,7 +175,7 @@ def test_a_runner_that_was_killed_goes_on_with_the_group_that_it_was_in(sides):
     with StreamReader() as reader:
         sides.low.good("outbox", "add", large, "--to", reader.address)
         with running(sides, reader, *options) as process:
-            wait_for(lambda: any((2, 1) in session.groups() for session in list(reader.sessions.values())))
+            wait_until(lambda: any((2, 1) in session.groups() for session in list(reader.sessions.values())))
             process.kill()
             process.wait()
         before = next(iter(reader.sessions.values())).groups()
@@ -227,10 +220,12 @@ def test_heartbeats_and_a_canary_keep_an_idle_link_alive(sides):
     with StreamReader() as reader:
         words = ("--heartbeat", "1s", "--canary", "1d")
         with running(sides, reader, *words):
-            wait_for(lambda: reader.kinds[Kind.HEARTBEAT] >= 3 and any(s.ends for s in list(reader.sessions.values())))
+            wait_until(
+                lambda: reader.kinds[Kind.HEARTBEAT] >= 3 and any(s.ends for s in list(reader.sessions.values()))
+            )
         with running(sides, reader, *words):
             seen = reader.kinds[Kind.HEARTBEAT]
-            wait_for(lambda: reader.kinds[Kind.HEARTBEAT] > seen)
+            wait_until(lambda: reader.kinds[Kind.HEARTBEAT] > seen)
         reader.finish()
         with sides.low.workspace() as workspace:
             chain = workspace.trust.own_channel()
@@ -246,7 +241,7 @@ def test_heartbeats_and_a_canary_keep_an_idle_link_alive(sides):
 
 def test_only_one_runner_serves_a_link(sides):
     with StreamReader() as reader, running(sides, reader):
-        wait_for((sides.folder / "outbox" / "done").is_dir)
+        wait_until((sides.folder / "outbox" / "done").is_dir)
         answer = sides.low.fails(74, "outbox", "run", sides.folder / "outbox", "--to", reader.address, *QUIET)
         assert "already" in answer.err
         bundle = sides.pack("docs", size=1000, count=1)

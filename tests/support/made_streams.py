@@ -91,6 +91,16 @@ def make_session(
     return made
 
 
+def many_groups(low: LowSide, bundle: MadeBundle) -> MadeSession:
+    """A session with chunks in small groups: blocks of 40+8 symbols of 1440 bytes, three of them a group."""
+    return make_session(low, bundle, parts=in_many_groups(bundle))
+
+
+def in_many_groups(bundle: MadeBundle) -> Parts:
+    cover, head, chunks = plan_stream_parts(bundle.part_lengths, 1440, redundancy=0.2)
+    return cover, head, replace(chunks, source_count=40, repair_count=8, interleave=3)
+
+
 def group_datagrams(bundle: MadeBundle, announcement: Announcement, tag: bytes, part: int, group: int) -> list[bytes]:
     geometry = announcement.geometry(part)
     buffer = GroupBuffer(geometry)

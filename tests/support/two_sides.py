@@ -89,8 +89,11 @@ class Side:
         assert "tidegate: error: " in answer.err, answer
         return answer
 
-    def start(self, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> "subprocess.Popen[str]":
-        command = [*prefix, *tidegate_command(), *map(str, arguments)]
+    def start(
+        self, *arguments: str | Path, prefix: Sequence[str] = (), program: Sequence[str] = (), **environment: str
+    ) -> "subprocess.Popen[str]":
+        """Start ``tidegate …``, or `program` in its place, its output in pipes."""
+        command = [*prefix, *(program or tidegate_command()), *map(str, arguments)]
         variables = {**os.environ, "TIDEGATE_ROOT": str(self.root), **environment}
         return subprocess.Popen(
             command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
