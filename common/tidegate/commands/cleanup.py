@@ -60,8 +60,9 @@ def show(report: "Report", found: "Cleanup", following: str | None) -> None:
             for item in found.goes
         ]
         report.table(("goes" if not removed else "gone", "", "size", "age", "why"), rows)
-    if found.stays:
+    if found.goes and found.stays:
         report.line()
+    if found.stays:
         report.table(
             ("stays", "size", "why"),
             [(printable(item.name, 100), format_bytes(item.size_bytes), item.why) for item in found.stays],
