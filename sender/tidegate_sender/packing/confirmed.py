@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tidegate.config import Settings
     from tidegate.workspace import Workspace
-    from tidegate_sender.packing.records import Place
+    from tidegate_sender.packing.place import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tidegate.state.bundles import BundleRow, BundleState, list_bundles
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
     from tidegate_sender.packing.content import Content
-    from tidegate_sender.packing.records import Place
+    from tidegate_sender.packing.place import Place
 
 COMMAND_LINE = ""
 #: of a row's detail

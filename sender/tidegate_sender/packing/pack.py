@@ -35,9 +35,9 @@ from tidegate_sender.packing.body import ProgressCallback, build_body
 from tidegate_sender.packing.confirmed import Riding, check_riding, confirmed_base, riding_again
 from tidegate_sender.packing.content import Content, Wanted, gather
 from tidegate_sender.packing.lists import LISTS_KEY, asked_by, newest_of
+from tidegate_sender.packing.place import Place
 from tidegate_sender.packing.records import (
     LOCK_FILE,
-    Place,
     bundle_row,
     find_place,
     find_void,

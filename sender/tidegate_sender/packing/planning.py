@@ -26,7 +26,8 @@ from tidegate_sender.packing.baseline import add_baselines
 from tidegate_sender.packing.confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES
 from tidegate_sender.packing.lists import COMMAND_LINE, asked_by
-from tidegate_sender.packing.records import Place, find_place
+from tidegate_sender.packing.place import Place
+from tidegate_sender.packing.records import find_place
 from tidegate_sender.packing.removed import removed_names
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ as discarded.
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ from tidegate.errors import BusyError, StateError, TidegateError, reason_of
 from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.entries import Event, KeyHolder, Outcome, PreviousBundle, entry
 from tidegate.lookup import bundle_path
-from tidegate.names import bundle_name
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import ensure_channel, get_channel, take_sequence
 from tidegate.state.names import set_names
 from tidegate_sender.packing.lists import lists_of
+from tidegate_sender.packing.place import Place
 
 if TYPE_CHECKING:
     from tidegate.bundle.manifest import Manifest
@@ -33,29 +33,6 @@ if TYPE_CHECKING:
 SIDE = "low"
 #: in the spool; whoever gives or takes a number holds it
 LOCK_FILE = ".packing.lock"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the next bundle stands in its channel."""
-
-    channel_id: str
-    channel_name: str
-    epoch: int
-    sequence: int
-    #: the bundle before; None for the first of a channel or epoch
-    previous: BundleRow | None
-    #: the newest bundle, sent or not
-    newest: BundleRow | None
-
-    @property
-    def replaced(self) -> BundleRow | None:
-        """The unsent bundle that has the number now."""
-        return self.newest if self.newest is not None and self.newest.sequence == self.sequence else None
-
-    @property
-    def name(self) -> str:
-        return bundle_name(self.channel_id, self.sequence)
 
 
 def find_place(state: "State", chain: "Chain", lists: Iterable[str] | None = None) -> Place:

@@ -17,7 +17,7 @@ from tidegate_sender.slips.memory import held_by_all
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
-    from tidegate_sender.packing.records import Place
+    from tidegate_sender.packing.place import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tidegate_sender.slips.memory import get_confirmed
 if TYPE_CHECKING:
     from tidegate.state.bundles import BundleRow
     from tidegate.workspace import Workspace
-    from tidegate_sender.packing.records import Place
+    from tidegate_sender.packing.place import Place
 
 
 def streamed_numbers(
