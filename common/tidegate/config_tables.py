@@ -62,6 +62,8 @@ class AlarmSettings:
     starttls: bool = False
     smtp_user: str = ""
     smtp_password_file: str = ""
+    #: certificates (PEM) that are believed beside this host's own
+    ca: str = ""
     seconds: int = 30
 
 

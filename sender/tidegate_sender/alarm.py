@@ -5,10 +5,13 @@ fails are a warning and an entry; they change no exit code.
 """
 
 import json
+import os
 import smtplib
 import ssl
+from base64 import b64encode
 from collections.abc import Callable
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 from tidegate import clock
@@ -23,6 +26,7 @@ from tidegate.workspace import Workspace
 AGAIN_SECONDS = 24 * 3600
 META_KEY = "sync_alarm"
 _TEXT_MAX = 4000
+_LOGGED_IN = 235
 
 
 def raise_alarm(workspace: Workspace, subject: str, text: str) -> tuple[str, ...]:
@@ -73,24 +77,73 @@ def send_mail(settings: AlarmSettings, subject: str, text: str) -> None:
     message = EmailMessage()
     message["From"], message["To"] = settings.mail_from, ", ".join(settings.mail_to)
     message["Subject"] = printable(subject, 200)
+    message["Date"], message["Message-ID"] = formatdate(clock.now()), make_msgid(domain=_domain(settings.mail_from))
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("\n".join(printable(line, 1000) for line in text[:_TEXT_MAX].splitlines()) + "\n")
     host, _, port = settings.smtp.rpartition(":")
     if settings.smtp_user and not settings.starttls and not is_loopback(settings.smtp):
         raise HostError(f"{settings.smtp}: a password does not go over a line without TLS: set starttls = true")
     try:
-        with smtplib.SMTP(host.strip("[]"), int(port), timeout=settings.seconds) as relay:
+        with smtplib.SMTP(host.strip("[]"), int(port), own_name(), timeout=settings.seconds) as relay:
             if settings.starttls:
-                relay.starttls(context=ssl.create_default_context())
+                relay.starttls(context=_context(settings.ca))
             if settings.smtp_user:
-                relay.login(settings.smtp_user, _password(settings.smtp_password_file))
+                _log_in(relay, settings.smtp_user, _password(settings.smtp_password_file))
             refused = relay.send_message(message)
     except smtplib.SMTPAuthenticationError:
         raise HostError(f"{settings.smtp}: does not take the login of {settings.smtp_user}") from None
+    except smtplib.SMTPRecipientsRefused as error:
+        raise HostError(f"{settings.smtp}: refused {', '.join(sorted(error.recipients))}") from None
+    except ssl.SSLCertVerificationError as error:
+        why = printable(error.verify_message, 200)
+        raise HostError(
+            f"{settings.smtp}: its certificate is not believed: {why}", hint='name its authority by "ca" in [alarm]'
+        ) from None
+    except smtplib.SMTPNotSupportedError:
+        what = "STARTTLS" if settings.starttls and not settings.smtp_user else "STARTTLS, or logins"
+        raise HostError(f"{settings.smtp}: does not offer {what}") from None
     except (smtplib.SMTPException, OSError) as error:
         raise HostError(f"{settings.smtp}: {type(error).__name__}: the mail was not taken") from None
     if refused:
         raise HostError(f"{settings.smtp}: refused {', '.join(sorted(refused))}")
+
+
+def own_name() -> str:
+    """What we call ourselves at the relay: a whole name, else an address. No name server is asked."""
+    name = os.uname().nodename
+    return name if "." in name and name.isascii() else "[127.0.0.1]"
+
+
+def _domain(address: str) -> str:
+    """Of the sender: a mail's number would ask a name server for this host's otherwise."""
+    return address.rpartition("@")[2] or "localhost"
+
+
+def _log_in(relay: smtplib.SMTP, user: str, password: str) -> None:
+    """Once, by PLAIN where it is offered, in UTF-8 (RFC 4616).
+
+    smtplib knows ASCII alone, and tries a wrong password by each way that there is: relays lock accounts for that.
+    """
+    relay.ehlo_or_helo_if_needed()
+    if "PLAIN" not in relay.esmtp_features.get("auth", "").upper().split():
+        if not (user + password).isascii():
+            raise smtplib.SMTPNotSupportedError
+        relay.login(user, password)
+        return
+    code, answer = relay.docmd("AUTH", f"PLAIN {b64encode(f'{chr(0)}{user}{chr(0)}{password}'.encode()).decode()}")
+    if code != _LOGGED_IN:
+        raise smtplib.SMTPAuthenticationError(code, answer)
+
+
+def _context(ca: str) -> ssl.SSLContext:
+    """This host's authorities, and those of a file."""
+    context = ssl.create_default_context()
+    try:
+        if ca:
+            context.load_verify_locations(Path(ca).expanduser())
+    except (OSError, ssl.SSLError):
+        raise HostError(f"{ca}: is no file of certificates that can be read") from None
+    return context
 
 
 def _password(path: str) -> str:
