@@ -39,6 +39,7 @@ class Rebuilt:
     entries_adopted: int = 0
     bundles: int = 0
     names: int = 0
+    media: int = 0
     highest: dict[str, int] | None = None
 
 
@@ -133,6 +134,6 @@ def _entry(workspace: Workspace, reason: str, done: Rebuilt, last: tuple[str, in
         channel=last[0] if last is not None else None,
         epoch=last[1] if last is not None else None,
         sequence=last[2] if last is not None else None,
-        counts={"bundles": done.bundles, "names": done.names},
-        detail=f"rebuilt from the ledger: {done.bundles} bundles, {done.names} names{said}",
+        counts={"bundles": done.bundles, "names": done.names, "media": done.media},
+        detail=f"rebuilt from the ledger: {done.bundles} bundles, {done.names} names, {done.media} media{said}",
     )

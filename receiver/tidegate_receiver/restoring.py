@@ -1,4 +1,4 @@
-"""High side: rebuild what was taken, what became of it, which names it set, and what stands where.
+"""High side: rebuild what was taken, what became of it, which names it set, what stands where, and what media came.
 
 From the ledger, and the papers that are here.
 """
@@ -12,6 +12,7 @@ from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry
 from tidegate.ledger.witness_folder import FORK_KEY
+from tidegate.media.rebuilding import rebuild_media
 from tidegate.restoring import confirmed_last, enter_epoch
 from tidegate.retention import Kind
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
@@ -56,6 +57,8 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     for bundle_id, known in facts.items():
         done.names += _set_names(tx, bundle_id, known)
     rebuild_placements(workspace, tx, entries)
+    channels = {chain.channel_id for chain in workspace.trust.chains()}
+    done.media = rebuild_media(tx, entries, channel_id=channels.pop() if len(channels) == 1 else "")
 
 
 def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:

@@ -10,6 +10,7 @@ from tidegate.bundle.papers import PAPERS_ROOT, read_papers
 from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry
+from tidegate.media.rebuilding import rebuild_media
 from tidegate.restoring import confirmed_last, lost_numbers, note_lost
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundle
 from tidegate.state.channels import ensure_channel, put_channel
@@ -49,6 +50,7 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     channel = ensure_channel(tx, chain.channel_id, chain.newest.name, chain.newest.epoch)
     put_channel(tx, replace(channel, next_sequence=max(channel.next_sequence, highest + 1)))
     reset_names(tx, chain.channel_id, chain.newest.epoch)
+    done.media = rebuild_media(tx, entries, channel_id=chain.channel_id)
     done.highest = {chain.channel_id: max(channel.next_sequence - 1, highest)}
 
 

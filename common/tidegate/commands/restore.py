@@ -50,10 +50,12 @@ def command(invocation: Invocation, reason: str, last: str | None) -> None:
     done = restore(workspace, reason, last=confirmed)
     invocation.report.closing(
         f"{counted(done.entries_adopted, 'entry', 'entries')} of the ledger were not known here;"
-        f" {counted(done.bundles, 'bundle')} and {counted(done.names, 'name')} rebuilt{_numbers(workspace, confirmed)}",
+        f" {counted(done.bundles, 'bundle')}, {counted(done.names, 'name')} and"
+        f" {counted(done.media, 'medium', 'media')} rebuilt{_numbers(workspace, confirmed)}",
         entries=done.entries_adopted,
         bundles=done.bundles,
         names=done.names,
+        media=done.media,
         last=confirmed[2] if confirmed else None,
     )
 

@@ -45,7 +45,7 @@ from tidegate.text import printable
 from tidegate.workspace import Workspace
 
 LOCK_WAIT_SECONDS = 10.0
-_BEFORE_LOST = "before_lost"
+BEFORE_LOST = "before_lost"  # in a row's detail: the state that `found` gives back
 BUNDLES_MAX = 16  # names that are remembered of one medium on its way
 
 
@@ -257,11 +257,11 @@ def set_lost(workspace: Workspace, row: MediumRow, *, lost: bool, reason: str | 
     """Mark a medium as lost, or as found again."""
     event = Event.MEDIA_LOST if lost else Event.MEDIA_FOUND
     facts = facts_of(row)
-    detail = {name: value for name, value in row.detail.items() if name != _BEFORE_LOST}
+    detail = {name: value for name, value in row.detail.items() if name != BEFORE_LOST}
     if lost:  # being lost must not make a suspicious medium a good one
-        changed = replace(row, state=MediumState.LOST, detail={**detail, _BEFORE_LOST: row.state.value})
+        changed = replace(row, state=MediumState.LOST, detail={**detail, BEFORE_LOST: row.state.value})
     else:
-        state = MediumState(row.detail.get(_BEFORE_LOST, MediumState.AWAY.value))
+        state = MediumState(row.detail.get(BEFORE_LOST, MediumState.AWAY.value))
         changed = replace(row, state=state, detail=detail)
     changed = replace(changed, updated=clock.now())
     _record(workspace, _entry(event, facts, justification=reason), row=changed)
