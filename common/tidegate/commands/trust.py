@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tidegate.commands.options import Group, Invocation, shared_options
-from tidegate.config import Role
+from tidegate.config import Release, Role
 from tidegate.errors import HostError
 
 
@@ -54,6 +54,8 @@ def add(invocation: Invocation, file: Path, fingerprint: str | None) -> None:
             new=False,
         )
         return
+    if workspace.settings.release_of(chain.newest.name) is Release.AUTOMATIC:  # perhaps set for another of this name
+        invocation.report.warn(f"by the settings, what comes of channel {chain.newest.name} is loaded automatically")
     if not invocation.dry_run:
         detail = f"channel {chain.newest.name} pinned, root version {chain.newest.version}"
         with recorded_change(workspace, chain.channel_id, "trust-add", detail):
