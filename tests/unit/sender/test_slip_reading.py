@@ -26,7 +26,7 @@ from tidegate.slip.slip import Statement, fit, held_sum, sign_slip
 from tidegate.state.bundles import BundleRow, BundleState, put_bundle
 from tidegate.trust.keys import FileSigner
 from tidegate.workspace import Workspace
-from tidegate_sender.slips.memory import get_confirmed, get_witnessed, held_by_all
+from tidegate_sender.slips.memory import Confirmed, get_confirmed, get_witnessed, held_by_all
 from tidegate_sender.slips.reading import read_slip
 
 SITE, OTHER_SITE = "plant-7", "plant-8"
@@ -86,6 +86,10 @@ class Office:
     def held(self, site: str = SITE) -> str:
         with self.workspace.state.reading() as tx:
             return str(get_confirmed(tx, self.channel, 1, site).all_held)
+
+    def confirmed(self) -> Confirmed:
+        with self.workspace.state.reading() as tx:
+            return get_confirmed(tx, self.channel, 1, SITE)
 
     def entries(self) -> list[str]:
         log: Log = self.workspace.recorder.log
@@ -159,6 +163,30 @@ def test_a_slip_of_another_epoch_is_old_or_claims_too_much(office: Office) -> No
 def test_an_older_slip_is_refused(office: Office) -> None:
     read_slip(office.workspace, office.slip(size=100))
     office.refuses(office.slip("1", "NONE", 99), SlipOldError)
+
+
+def test_a_slip_that_is_replayed_takes_nothing_back_whatever_it_claimed(office: Office) -> None:
+    """Somebody keeps last month's slip: neither what it held nor what it missed counts again, nor does its head."""
+    old = [office.slip("1-2", "3-6", 90), office.slip("1-6", "NONE", 95)]
+    for text in (*old, office.slip("1-4+6", "5", 100)):
+        read_slip(office.workspace, text)
+    before = office.confirmed()
+    for text in old:
+        office.refuses(text, SlipOldError)
+        office.refuses(text.lower().replace("/", "\n"), SlipOldError)
+    assert office.confirmed() == before
+    with office.workspace.state.reading() as tx:
+        seen = get_witnessed(tx, SITE)
+    assert seen is not None
+    assert seen.size == 100
+
+
+def test_a_code_that_is_replayed_after_a_slip_missed_its_bundle_confirms_nothing(office: Office) -> None:
+    code = office.code(5)
+    read_slip(office.workspace, code)
+    read_slip(office.workspace, office.slip("1-4+6", "5", 100))  # the site lost the content since
+    office.refuses(code, SlipOldError)
+    assert office.held() == "1-4+6"
 
 
 def test_another_ledger_or_another_statement_at_the_same_size_is_a_fork(office: Office) -> None:
