@@ -6,6 +6,7 @@ is read; a channel's file counts only while the site root pins it. Writers hold 
 Format: docs/format/trust.md, "Where it is stored" and "Chain".
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -234,7 +235,7 @@ def _read(path: Path, max_bytes: int) -> Chain:
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
-        return parse_chain(data, max_bytes=max_bytes)
+        return _parse(data, max_bytes)
     except FileNotFoundError:
         raise TrustError(f"{path}: is missing", hint=_RESTORE) from None
     except OSError as error:
@@ -242,6 +243,12 @@ def _read(path: Path, max_bytes: int) -> Chain:
     except (RefusedError, RotationError) as error:
         # Our own file: not a bundle is refused, but this host's trust is damaged.
         raise TrustError(f"{path}: {error.message}", hint=_RESTORE) from None
+
+
+@functools.lru_cache(maxsize=16)
+def _parse(data: bytes, max_bytes: int) -> Chain:
+    """The same bytes give the same chain: each bundle asks, and a listener takes thousands of them."""
+    return parse_chain(data, max_bytes=max_bytes)
 
 
 def _write(path: Path, chain: Chain) -> None:

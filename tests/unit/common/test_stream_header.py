@@ -8,6 +8,7 @@ from tidegate.carrier.stream.header import (
     HEADER_BYTES,
     HeaderFaults,
     Kind,
+    build_header,
     build_headers,
     check_headers,
     crc32c,
@@ -59,6 +60,12 @@ def test_a_header_has_the_layout_of_the_format():
     assert row[:16] == b"TGS1\x03\x02\x00\x00" + TAG
     assert row[16:28] == (70000).to_bytes(4, "little") + (2**32 - 2).to_bytes(4, "little") + b"\xa0\x05\x00\x00"
     assert row[28:] == crc32c(row[:28]).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(("running", "block"), [(0, 0), (2**32 - 1, 7), (2**32 + 3, 2**32 - 1)])
+def test_one_control_header_is_as_one_of_many(running, block):
+    many = build_headers(Kind.END, TAG, 1, first_running=running, lengths=1400, blocks=block)
+    assert build_header(Kind.END, TAG, 1400, running=running, block=block) == many.tobytes()
 
 
 def test_running_numbers_go_on_at_zero():

@@ -7,6 +7,7 @@ constant once, so a header costs a table look-up for each of the few bytes in wh
 Layout: docs/format/stream.md, "Datagram". Bytes in, values out; no datagram of any content raises anything.
 """
 
+import struct
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
@@ -44,6 +45,7 @@ HEADER = np.dtype(
 )
 _MAGIC_NUMBER = int.from_bytes(MAGIC, "little")
 _CHECKED_BYTES = 28
+_SCALAR = struct.Struct("<4s4B8sIIHH")  # HEADER without its checksum
 
 RawHeaders = NDArray[np.uint8]  # [n, 32]
 Mask = NDArray[np.bool_]
@@ -125,6 +127,12 @@ def build_headers(
     return raw
 
 
+def build_header(kind: Kind, tag: bytes, length: int, *, running: int = 0, block: int = 0) -> bytes:
+    """The 32 bytes before one control datagram's payload of `length` bytes; as `build_headers`, which is for many."""
+    checked = _SCALAR.pack(MAGIC, kind, 0, 0, 0, tag, block, running % RUNNING_MODULUS, length, 0)
+    return checked + crc32c(checked).to_bytes(4, "little")
+
+
 def check_headers(raw: RawHeaders, lengths: NDArray[np.integer]) -> tuple[Mask, HeaderFaults]:
     """Which of the datagrams that begin with `raw` and have `lengths` bytes are ours and whole (S-1 to S-6).
 
@@ -179,10 +187,10 @@ _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C of `data`, byte by byte: for tests and tables, not for a stream."""
+    """CRC-32C of `data`, byte by byte: for a header, not for a stream of them."""
     crc = 0xFFFFFFFF
     for byte in data:
-        crc = int(_BYTE_TABLE[(crc ^ byte) & 0xFF]) ^ (crc >> 8)
+        crc = _BYTES[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     return crc ^ 0xFFFFFFFF
 
 
@@ -204,6 +212,7 @@ def _position_tables() -> NDArray[np.uint32]:
 
 
 _BYTE_TABLE = _byte_table()
+_BYTES: tuple[int, ...] = tuple(_BYTE_TABLE.tolist())
 _TABLES = _position_tables()
 _ZEROS_CRC = crc32c(bytes(_CHECKED_BYTES))
 

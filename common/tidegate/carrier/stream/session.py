@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tidegate.carrier.announcement import Announcement
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.spans import Parts, Span, full_spans
-from tidegate.carrier.stream.header import HEADER_BYTES, PIECES_MAX, Kind, build_headers
+from tidegate.carrier.stream.header import HEADER_BYTES, PIECES_MAX, Kind, build_header, build_headers
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.errors import FormatError
 
@@ -188,8 +188,7 @@ class _Partial:
 
 def control_datagram(kind: Kind, tag: bytes, payload: bytes = b"", *, running: int = 0, block: int = 0) -> bytes:
     """One datagram of an announcement, a heartbeat or an end."""
-    header = build_headers(kind, tag, 1, first_running=running, lengths=len(payload), blocks=block)
-    return header.tobytes() + payload
+    return build_header(kind, tag, len(payload), running=running, block=block) + payload
 
 
 def split_datagram(data: bytes | memoryview) -> tuple[memoryview, memoryview]:
