@@ -106,7 +106,8 @@ def split_baseline(data: bytes) -> BaselineFile:
         raise FormatError(f"baseline: {len(data)} bytes, its header alone has {HEADER.size} (I-1)")
     magic, signatures_length, frame_length = HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise FormatError(f"baseline: begins with {magic!r}, expected {MAGIC!r} (I-1)")
+        hint = '"tidegate baseline --out FILE" on the high side makes one'
+        raise FormatError(f"baseline: begins with {magic.hex()}, expected {MAGIC.hex()} (I-1)", hint=hint)
     if signatures_length > DETACHED_MAX_BYTES:
         raise FormatError(f"baseline: signatures of {signatures_length} bytes, the limit is {DETACHED_MAX_BYTES} (I-2)")
     if len(data) > FILE_MAX_BYTES or len(data) != HEADER.size + signatures_length + frame_length:

@@ -183,10 +183,17 @@ def nothing_error(folder: Path, contents: MediumContents) -> NothingOnMediumErro
     """What to say of a medium without a volume: that it is empty, or that everything on it is damaged."""
     if contents.damaged:
         return NothingOnMediumError(
-            f"{printable(folder)}: nothing can be recognised in {len(contents.damaged)} files: {contents.damaged[0]}",
+            f"{printable(folder)}: nothing can be recognised in {_files(contents.damaged)}:"
+            f" {contents.damaged[0].split(': ')[0]}",
             hint="have the low side write the bundle again, to another medium",
         )
-    return NothingOnMediumError(f"{printable(folder)}: no bundle on it, {len(contents.strangers)} other files")
+    others = f", {_files(contents.strangers)} of others" if contents.strangers else ""
+    hint = 'is it the right one? "tidegate receive PATH" names another; "--damaged DEVICE" looks without a file system'
+    return NothingOnMediumError(f"{printable(folder)}: no bundle on it{others}", hint=hint)
+
+
+def _files(names: tuple[str, ...]) -> str:
+    return f"{len(names)} file{'' if len(names) == 1 else 's'}"
 
 
 def _in_order(bundles: Mapping[str, list[Copy]]) -> Iterable[tuple[Copy, ...]]:

@@ -148,7 +148,7 @@ def test_others_files_are_counted_listed_and_left_alone(low: LowSide, high: High
 def test_a_medium_without_any_bundle_is_named_and_recorded(high: HighSide, stick: Path) -> None:
     stick.mkdir()
     (stick / "holiday.jpg").write_bytes(b"mine")
-    with pytest.raises(NothingOnMediumError, match="no bundle on it, 1 other files"):
+    with pytest.raises(NothingOnMediumError, match="no bundle on it, 1 file of others"):
         high.receive(stick)
     assert high.entries()[-1]["outcome"] == "nothing"
 
