@@ -17,6 +17,7 @@ from tidegate.errors import BlobDamagedError
 from tidegate.oci import OCI_LAYER_TAR, OCI_MANIFEST
 from tidegate.units import GIB, MIB
 from tidegate_sender.collect.archive_file import Archive, ArchiveError, Region, decompressed, is_compressed, limited
+from tidegate_sender.collect.attachments import Found
 from tidegate_sender.collect.kinds import Sink, Surroundings
 
 LIST_FILE = "manifest.json"
@@ -50,10 +51,13 @@ class _Config(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ArchivedImage:
-    """An image that is in the sink; `names` are references as the archive has them, none where it has none."""
+    """An image that is in the sink, with what belongs to it; `names` are references as the archive has them, none where
+    it has none."""
 
     root: Descriptor
     names: tuple[str, ...]
+    attached: tuple[Found, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_list(data: bytes, what: str) -> tuple[SavedImage, ...]:

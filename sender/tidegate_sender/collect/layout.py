@@ -65,7 +65,7 @@ def look_at_layout(item: LayoutItem) -> tuple[str, ImageGraph, Depot]:
     blobs = walk(source, root, visit=visit)
     if not item.attachments:
         return name, ImageGraph(root, blobs, ()), source
-    attached = attachments_of(_entries(item), source, _entry(item, source).digest, manifests)
+    attached = attachments_of(_entries(item), source, _entry(item, source).digest, manifests, str(item.path))
     return name, ImageGraph(root, blobs, attached), source
 
 

@@ -1,10 +1,12 @@
 """Images of an OCI layout inside a tar: ``docker save`` since version 25, ``podman save --format oci-archive``, buildx.
 
-Manifests are kept byte by byte. Such tars often hold one platform of an index and none of the others: then the artifact
-is what is there, as if these platforms had been asked for (docs/format/content.md, C-7).
+Manifests are kept byte by byte, and what belongs to an image comes with it, as of a layout in a folder. Such tars often
+hold one platform of an index and none of the others: then the artifact is what is there, as if these platforms had been
+asked for (docs/format/content.md, C-7).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from tidegate.depot.descriptors import (
     MANIFEST_MAX_BYTES,
@@ -20,6 +22,12 @@ from tidegate.oci import REF_NAME
 from tidegate_sender.collect.archive_file import Archive, ArchiveError
 from tidegate_sender.collect.docker_archive import LIST_MAX_BYTES, ArchivedImage, copy_blob
 from tidegate_sender.collect.kinds import Sink, Surroundings
+from tidegate_sender.collect.layout_attachments import (
+    attachments_of,
+    belongs_to_another,
+    is_list,
+    those_that_belong,
+)
 from tidegate_sender.collect.platforms import choose_root
 
 INDEX_FILE = "index.json"
@@ -48,13 +56,46 @@ class ArchiveReader:
 def bring_layout_images(
     archive: Archive, platforms: tuple[str, ...], sink: Sink, around: Surroundings
 ) -> tuple[ArchivedImage, ...]:
-    """Every image that the layout's index names. Raises ArchiveError, CollectError."""
+    """Every image that the layout's index names, with what the index has that belongs to it. Raises ArchiveError,
+    CollectError."""
     data = archive.member(INDEX_FILE).read(LIST_MAX_BYTES, f"{archive.what}: {INDEX_FILE}")
+    reader = ArchiveReader(archive)
     try:
         entries = parse_index_entries(data, what=archive.what, max_bytes=LIST_MAX_BYTES)
-        return tuple(ArchivedImage(_bring(archive, entry, platforms, sink, around), _names(entry)) for entry in entries)
+        belonging = those_that_belong(entries, reader)
+        images = [entry for entry in entries if not belongs_to_another(entry, reader)] or entries
+        found = tuple(_image(archive, entry, belonging, platforms, sink, around) for entry in images)
     except GraphError as error:
         raise ArchiveError(f"{archive.what}: {error.message}", hint=error.hint) from None
+    return _with_note(found, [entry for entry in belonging if entry not in images], reader)
+
+
+def _image(
+    archive: Archive,
+    entry: Descriptor,
+    belonging: tuple[Descriptor, ...],
+    platforms: tuple[str, ...],
+    sink: Sink,
+    around: Surroundings,
+) -> ArchivedImage:
+    reader = ArchiveReader(archive)
+    root, manifests = _bring(archive, entry, platforms, sink, around)
+    attached = attachments_of(belonging, reader, entry.digest, manifests, archive.what)
+    for one in attached:
+        _copy_all(archive, one.blobs, sink, around)
+    return ArchivedImage(root, _names(entry), attached)
+
+
+def _with_note(
+    images: tuple[ArchivedImage, ...], belonging: list[Descriptor], reader: ArchiveReader
+) -> tuple[ArchivedImage, ...]:
+    """Say what belongs to images that are not there: it goes nowhere, and nobody should believe that it came."""
+    came = {one.root.digest for image in images for one in image.attached}
+    left = [entry for entry in belonging if entry.digest not in came and not is_list(entry)]
+    if not left or not images:
+        return images
+    note = f"{len(left)} of what is in {reader.archive.what} belongs to images that are not in it, and is left out"
+    return (replace(images[0], notes=(note,)), *images[1:])
 
 
 def _names(entry: Descriptor) -> tuple[str, ...]:
@@ -66,7 +107,8 @@ def _names(entry: Descriptor) -> tuple[str, ...]:
 
 def _bring(
     archive: Archive, entry: Descriptor, platforms: tuple[str, ...], sink: Sink, around: Surroundings
-) -> Descriptor:
+) -> tuple[Descriptor, list[str]]:
+    """The image's root, and the manifests that it is made of."""
     reader = ArchiveReader(archive)
     data = reader.read_blob(entry.digest, max_bytes=MANIFEST_MAX_BYTES)
     root = Descriptor(entry.media_type, entry.digest, len(data))
@@ -78,7 +120,18 @@ def _bring(
         archive.what,
         lambda blob, limit: reader.read_blob(blob.digest, max_bytes=limit),
     )
-    for blob in walk(reader, chosen):
+    manifests: list[str] = []
+
+    def visit(descriptor: Descriptor, _manifest: Manifest, _data: bytes) -> None:
+        manifests.append(descriptor.digest)
+
+    _copy_all(archive, walk(reader, chosen, visit=visit), sink, around)
+    return chosen, manifests
+
+
+def _copy_all(archive: Archive, blobs: Iterable[Descriptor], sink: Sink, around: Surroundings) -> None:
+    reader = ArchiveReader(archive)
+    for blob in blobs:
         region = archive.find(f"blobs/sha256/{hex_of(blob.digest)}")
         if region is None or region.length != blob.size:
             raise ArchiveError(f"{archive.what}: blob {blob.digest} of {blob.size} bytes is not there whole")
@@ -86,7 +139,6 @@ def _bring(
             sink.add(reader.read_blob(blob.digest, max_bytes=MANIFEST_MAX_BYTES), blob.media_type)
         else:
             _copy(archive, blob, sink, around)
-    return chosen
 
 
 def _copy(archive: Archive, blob: Descriptor, sink: Sink, around: Surroundings) -> None:

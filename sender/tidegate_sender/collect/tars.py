@@ -1,5 +1,6 @@
-"""Bring the images of a tar: ``docker save`` of any age, OCI layouts in a tar, ``imgpkg --to-tar``, and several in one.
+"""Bring the images of a tar, and what belongs to them.
 
+``docker save`` of any age, OCI layouts in a tar, ``imgpkg --to-tar``, and several in one.
 What a tar is, its members say; compressed ones (gzip, zstd) are unpacked beside. A tar of tars is opened, one level
 deep.
 """
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import UsageError
+from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import parse_reference, slug
 from tidegate_sender.collect.archive_file import Archive, ArchiveError, Region, open_region, unpacked
 from tidegate_sender.collect.docker_archive import LIST_FILE, LIST_MAX_BYTES, ArchivedImage, bring_saved_images
+from tidegate_sender.collect.images import attachment_name
 from tidegate_sender.collect.kinds import Brought, Sink, SourceItem, Surroundings, brought
 from tidegate_sender.collect.oci_archive import INDEX_FILE, bring_layout_images
 
@@ -43,8 +46,9 @@ class TarItem(SourceItem):
             found = list(self._archive(region, self.label, sink, around, is_inner=False))
         if not found:
             raise ArchiveError(f"{self.label}: holds no image")
-        if self.name and len(found) > 1:
-            raise ArchiveError(f"{self.label}: holds {len(found)} images, and one name is given", hint="leave name out")
+        count = sum(one.kind != ATTACHMENT for one in found)
+        if self.name and count > 1:
+            raise ArchiveError(f"{self.label}: holds {count} images, and one name is given", hint="leave name out")
         return tuple({one.name: one for one in found}.values())
 
     def _archive(
@@ -83,7 +87,10 @@ class TarItem(SourceItem):
     def _named(self, images: tuple[ArchivedImage, ...], sink: Sink, what: str) -> Iterator[Brought]:
         for image in images:
             for name in self._names(image, what, is_only=len(images) == 1):
-                yield brought(name, "image", sink, image.root)
+                yield brought(name, "image", sink, image.root, image.notes)
+                for one in image.attached:
+                    attached = attachment_name(parse_reference(name), one.reference)
+                    yield Brought(attached, ATTACHMENT, one.root, sum(blob.size for blob in one.blobs))
 
     def _names(self, image: ArchivedImage, what: str, *, is_only: bool) -> tuple[str, ...]:
         """As given, as the archive has them, or made of the file's name: by digest where that would not be unique."""

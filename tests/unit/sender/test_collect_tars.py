@@ -10,6 +10,7 @@ import pytest
 import zstandard
 from content import add_image, add_index, tar_of
 from image_tars import config_of, digest_of, docker_tar, images_lock, imgpkg_tar, plain_tar, pushed
+from images import INDEX, MANIFEST, Blob, Layout
 
 from tidegate.depot.descriptors import Descriptor, Manifest, parse_manifest
 from tidegate.depot.graph import walk
@@ -254,3 +255,72 @@ def tar_of_layout(layout: Depot) -> bytes:
     members = {name: (layout.folder / name).read_bytes() for name in ("oci-layout", "index.json")}
     blobs = sorted(layout.blobs_folder.iterdir())
     return plain_tar(members | {f"blobs/sha256/{path.name}": path.read_bytes() for path in blobs})
+
+
+def artifact_of(layout: Layout, text: str, subject: Blob) -> Blob:
+    config = layout.blob(b"{}", "application/vnd.oci.empty.v1+json")
+    content = layout.blob(text.encode(), "text/plain")
+    return layout.manifest(config, [content], artifactType="text/x-report", subject=subject.descriptor)
+
+
+def unnamed(layout: Layout, blob: Blob) -> Blob:
+    """Into the index without a name."""
+    layout.entries.append(blob.descriptor)
+    (layout.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": layout.entries}))
+    return blob
+
+
+def tar_of_folder(folder: Path) -> bytes:
+    return plain_tar({str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+
+
+def test_what_belongs_to_the_images_of_a_layout_in_a_tar_comes_with_them(depot: Depot, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    one = layout.tag(layout.image([{"a": b"1"}]), "r.example/one:1")
+    two = layout.tag(layout.image([{"b": b"2"}]), "r.example/two:1")
+    sbom = unnamed(layout, artifact_of(layout, "sbom", one))
+    report = unnamed(layout, artifact_of(layout, "report", sbom))
+    signature = layout.tag(artifact_of(layout, "signature", two), f"sha256-{two.digest[7:]}.sig")
+    listed = artifact_of(layout, "listed", two)
+    index = layout.json_blob({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed.descriptor]}, INDEX)
+    layout.tag(index, f"sha256-{two.digest[7:]}")
+    found = brought(depot, tmp_path, tar_of_folder(layout.folder))
+    assert [(item.name, item.kind, item.descriptor.digest) for item in found.artifacts] == [
+        ("r.example/one:1", "image", one.digest),
+        (f"r.example/one@{sbom.digest}", "attachment", sbom.digest),
+        (f"r.example/one@{report.digest}", "attachment", report.digest),
+        ("r.example/two:1", "image", two.digest),
+        (f"r.example/two:sha256-{two.digest[7:]}.sig", "attachment", signature.digest),
+        (f"r.example/two@{listed.digest}", "attachment", listed.digest),
+    ]
+    assert not any(item.notes for item in found.artifacts)
+    planned = survey([TarItem(path=tmp_path / "images.tar", given="images.tar")], None)
+    assert [(item.name, item.kind) for item in planned.artifacts] == [(a.name, a.kind) for a in found.artifacts]
+
+
+def test_what_belongs_to_an_image_that_is_not_in_the_tar_is_said_and_left_out(depot: Depot, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    image = layout.tag(layout.image([{"a": b"1"}]), "app")
+    sbom = unnamed(layout, artifact_of(layout, "sbom", image))
+    unnamed(layout, artifact_of(layout, "stray", Blob(MANIFEST, f"sha256:{'0' * 64}", 100)))
+    found = brought(depot, tmp_path, tar_of_folder(layout.folder), name="app.tar")
+    assert [item.name for item in found.artifacts] == ["localhost/app:latest", f"localhost/app@{sbom.digest}"]
+    assert "1 of what is in" in found.artifacts[0].notes[0]
+
+
+def test_a_signature_in_a_tar_that_is_not_whole_is_refused(depot: Depot, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    image = layout.tag(layout.image([{"a": b"1"}]), "r.example/app:1")
+    unnamed(layout, artifact_of(layout, "sbom", image))
+    (layout.folder / "blobs" / "sha256" / sha256(b"sbom").hexdigest()).unlink()
+    assert "is not there whole" in refused(depot, tmp_path, tar_of_folder(layout.folder))
+
+
+def test_one_name_may_be_given_to_an_image_with_what_belongs_to_it(depot: Depot, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    image = layout.tag(layout.image([{"a": b"1"}]), "app")
+    sbom = unnamed(layout, artifact_of(layout, "sbom", image))
+    path = tmp_path / "app.tar"
+    path.write_bytes(tar_of_folder(layout.folder))
+    report = collect([TarItem(path=path, given="app.tar", name="r.example/x:1")], depot)
+    assert [item.name for item in report.artifacts] == ["r.example/x:1", f"r.example/x@{sbom.digest}"]
