@@ -45,12 +45,14 @@ def lists_of(row: BundleRow) -> dict[str, list[str]]:
     return kept if isinstance(kept, dict) else {COMMAND_LINE: [str(item["name"]) for item in row.artifacts]}
 
 
-def newest_of(workspace: "Workspace", place: "Place", lists: Iterable[str], content: "Content") -> BundleRow | None:
-    """The newest bundle of just these lists, unless a later one of others set one of its names anew."""
+def newest_of(
+    workspace: "Workspace", place: "Place", lists: Iterable[str], content: "Content | None" = None
+) -> BundleRow | None:
+    """The newest bundle of just these lists, unless a later one of others set a name of `content` anew."""
     wanted = set(lists)
     with workspace.state.reading() as tx:
         rows = list_bundles(tx, channel_id=place.channel_id, states=(BundleState.PACKED, BundleState.SENT))
-    names = content.names
+    names = content.names if content is not None else {}
     for row in reversed([row for row in rows if row.detail.get("epoch") == place.epoch]):
         if set(lists_of(row)) == wanted:
             return row

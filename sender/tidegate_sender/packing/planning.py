@@ -25,7 +25,7 @@ from tidegate_sender.packing.base import NO_BASE, Base, Selection, load_base
 from tidegate_sender.packing.baseline import add_baselines
 from tidegate_sender.packing.confirmed import Riding, confirmed_base, riding_again
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES
-from tidegate_sender.packing.lists import COMMAND_LINE, asked_by
+from tidegate_sender.packing.lists import COMMAND_LINE, asked_by, newest_of
 from tidegate_sender.packing.place import Place
 from tidegate_sender.packing.records import find_place
 from tidegate_sender.packing.removed import removed_names
@@ -121,7 +121,8 @@ def plan(
     lists = {name for item in items for name in item.listed or (COMMAND_LINE,)}
     place = find_place(workspace.state, workspace.trust.own_channel(), lists)
     base = _base(workspace, place, since, full=full)
-    newest = _newest_base(workspace, place)
+    before = newest_of(workspace, place, lists) or place.newest
+    newest = _newest_base(workspace, place, before)
     found = survey(items, _depot(workspace), client_factory=client_factory or workspace.registries.client)
     blobs = _distinct(found.artifacts)
     unread = sum(item.size_bytes for item in found.artifacts if item.root is None)
@@ -133,8 +134,8 @@ def plan(
     return Plan(
         bundle=place.name,
         replaces=place.replaced.name if place.replaced else None,
-        newest=place.newest.name if place.newest else None,
-        artifacts=tuple(_planned(item, place.newest, newest) for item in found.artifacts),
+        newest=before.name if before else None,
+        artifacts=tuple(_planned(item, before, newest) for item in found.artifacts),
         failures=found.failures,
         content_size=sum(blob.size for blob in blobs) + unread,
         brought_size=brought,
@@ -197,9 +198,8 @@ def _removed(
     return removed_names(workspace, place, _sites(workspace), asked_by(artifacts)).names
 
 
-def _newest_base(workspace: "Workspace", place: Place) -> Base:
+def _newest_base(workspace: "Workspace", place: Place, newest: BundleRow | None) -> Base:
     """What the newest bundle carried and builds on; nothing where there is none, or its file is gone."""
-    newest = place.newest
     if newest is None:
         return NO_BASE
     try:

@@ -150,3 +150,7 @@ def test_a_list_goes_by_its_name_or_its_file_and_plan_says_what_left_it(low: Wor
     moved.write_text("tidegate: 1\nname: the web\nfiles: [./a]\n")
     assert plan(low, items_from_arguments((str(moved),))).removed == ("files/b",)
     assert plan(low, items_from_arguments((str(other),))).removed == ()
+    pack_lists(low, **{str(other.resolve()): "c"})
+    planned = plan(low, items_from_arguments((str(moved),)))
+    assert planned.newest is not None
+    assert planned.newest.endswith("-0001")
