@@ -57,9 +57,9 @@ def _take(found: dict[str, Descriptor], listed: Iterable[Descriptor], what: str)
 
 def _tagged(client: RegistryClient, repository: str, digest: str) -> tuple[Descriptor, ...]:
     tag = fallback_tag(digest)
-    if client.manifest_digest(repository, tag) is None:
+    answer = client.find_manifest(repository, tag)
+    if answer is None:
         return ()
-    answer = client.manifest(repository, tag)
     what = f"{client.host}: {repository}:{tag}"
     if answer.media_type not in INDEX_TYPES | {""}:
         raise GraphError(f"{what}: is no index, and the tag is one that lists referrers")
@@ -87,9 +87,10 @@ def _merge(client: RegistryClient, repository: str, subject: str, referrer: Desc
     """Add one descriptor to the index under the fallback tag, and leave every other byte of meaning as it is."""
     tag = fallback_tag(subject)
     index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
-    if client.manifest_digest(repository, tag) is not None:
+    answer = client.find_manifest(repository, tag)
+    if answer is not None:
         try:
-            index = msgspec.json.decode(client.manifest(repository, tag).data, type=dict[str, Any])
+            index = msgspec.json.decode(answer.data, type=dict[str, Any])
         except (msgspec.MsgspecError, RecursionError) as error:
             raise RegistryLiesError(f"{client.host}: {repository}:{tag}: is no index: {error}") from None
     manifests = index.get("manifests")

@@ -87,10 +87,22 @@ class RegistryClient:
 
         Raises RegistryLiesError when its bytes have not the digest asked for, or not the one the registry names.
         """
+        answer = self._get_manifest(repository, reference, _OK)
+        assert answer is not None, "404 is not expected here, and raised"
+        return answer
+
+    def find_manifest(self, repository: str, reference: str) -> ManifestAnswer | None:
+        """As `manifest`; None where the registry has no such manifest. A pull is counted for what is there alone."""
+        return self._get_manifest(repository, reference, frozenset({200, 404}))
+
+    def _get_manifest(self, repository: str, reference: str, expect: frozenset[int]) -> ManifestAnswer | None:
         what = _object(repository, reference)
         response = self._transport.send(
-            "GET", self._manifest_path(repository, reference), what=what, expect=_OK, headers={"Accept": ACCEPT}
+            "GET", self._manifest_path(repository, reference), what=what, expect=expect, headers={"Accept": ACCEPT}
         )
+        if response.status == 404:
+            self._transport.throw_away(response)
+            return None
         named = response.headers.get("Docker-Content-Digest", "")
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         data = self._transport.read_all(response, what, MANIFEST_MAX_BYTES)

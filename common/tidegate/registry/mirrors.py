@@ -40,6 +40,12 @@ class MirroredClient(RegistryClient):
     def manifest(self, repository: str, reference: str) -> ManifestAnswer:
         return self._first(repository, lambda client, name: RegistryClient.manifest(client, name, reference))
 
+    def find_manifest(self, repository: str, reference: str) -> ManifestAnswer | None:
+        def find(client: RegistryClient, name: str) -> ManifestAnswer | None:
+            return RegistryClient.find_manifest(client, name, reference)
+
+        return self._first(repository, find)
+
     def manifest_digest(self, repository: str, reference: str) -> str | None:
         def ask(client: RegistryClient, name: str) -> str | None:
             return RegistryClient.manifest_digest(client, name, reference)

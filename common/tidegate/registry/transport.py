@@ -198,7 +198,7 @@ class Transport:
             response = self._follow(method, target, what, headers, self._credentials_for(target, scopes), body)
         if response.status in expect:
             if finish:
-                self._throw_away(response)
+                self.throw_away(response)
             return response
         raise self._status_error(response, what, scopes)
 
@@ -221,7 +221,7 @@ class Transport:
                 return response
             if response.status in {301, 302, 303} and method not in {"GET", "HEAD"}:
                 return response  # nobody else gets what was meant for the registry
-            self._throw_away(response)
+            self.throw_away(response)
             url = self._next_url(url, location, what)
             if hasattr(body, "seek"):
                 body.seek(0)
@@ -266,7 +266,7 @@ class Transport:
             raise self._status_error(response, "token", ())
         return response.status, self.read_all(response, "token", TOKEN_MAX_BYTES)
 
-    def _throw_away(self, response: urllib3.BaseHTTPResponse) -> None:
+    def throw_away(self, response: urllib3.BaseHTTPResponse) -> None:
         """Read a body that nobody needs, which gives the connection back; close it where it is long or broken."""
         left = _ERROR_BODY_MAX
         with contextlib.suppress(*WIRE_ERRORS):

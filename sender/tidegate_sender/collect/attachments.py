@@ -84,9 +84,9 @@ def _tagged(
 ) -> Iterator[tuple[str, str, Descriptor]]:
     for suffix in SUFFIXES:
         tag = attached_tag(subject, suffix)
-        if client.manifest_digest(repository, tag) is None:
+        answer = client.find_manifest(repository, tag)
+        if answer is None:
             continue
-        answer = client.manifest(repository, tag)
         reader.read[answer.digest] = answer.data
         media_type = media_type_of(answer, f"{repository}:{tag}")
         yield subject, tag, Descriptor(media_type, answer.digest, answer.size)
