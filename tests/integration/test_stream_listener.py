@@ -6,6 +6,7 @@ import random
 import signal
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -179,6 +180,43 @@ def test_several_bundles_interleaved_group_by_group_all_arrive(low: LowSide, hig
         outcomes = listener.wait_for_bundles(3)
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.RECEIVED}
     assert all(high.holds(item, blob) for item, blob in zip(bundles, blobs, strict=True))
+
+
+def test_several_senders_of_several_channels_at_once_all_arrive(low: LowSide, tmp_path: Path) -> None:
+    lows = (low, LowSide("mill"), LowSide("yard"))
+    site = HighSide.make(tmp_path / "site", *lows)
+    blobs = [[content(30 + number, 400_000)] for number in range(3)]
+    bundles = [sender.bundle(item) for sender, item in zip(lows, blobs, strict=True)]
+    streams = [list(many_groups(sender, item).datagrams()) for sender, item in zip(lows, bundles, strict=True)]
+    with listening(site) as listener:
+        senders = [threading.Thread(target=send_to, args=(listener.port, stream)) for stream in streams]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        outcomes = listener.wait_for_bundles(3)
+        assert listener.counts.sessions_opened == 3 and listener.counts.lost_on_wire == 0
+    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.RECEIVED}
+    assert {outcome.channel_name for outcome in outcomes} == {"plant", "mill", "yard"}
+    assert all(site.holds(item, blob) for item, blob in zip(bundles, blobs, strict=True))
+
+
+def test_four_sessions_of_a_key_are_under_way_and_the_others_wait_for_their_turn(low: LowSide, high: HighSide) -> None:
+    bundles = [low.bundle([content(40 + number, 200_000)], sequence=number) for number in range(1, 7)]
+    streams = [list(many_groups(low, item).datagrams()) for item in bundles]
+    with listening(high) as listener:
+        for stream in streams:
+            listener.send(stream[:60])
+            listener.wait_for(lambda: listener.counts.sessions_opened + listener.counts.sessions_put_off > 0)
+            time.sleep(0.2)
+        assert listener.counts.sessions_opened == 4 and listener.counts.sessions_put_off >= 2
+        for stream in streams:
+            listener.send(stream[60:])
+        listener.wait_for_bundles(4)
+        for stream in streams[4:]:
+            listener.send(stream)
+        outcomes = listener.wait_for_bundles(6)
+    assert sum(outcome.kind is OutcomeKind.RECEIVED for outcome in outcomes) == 6
 
 
 def test_a_listener_that_was_stopped_in_the_middle_goes_on_with_the_next_session(

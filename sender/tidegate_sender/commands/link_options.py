@@ -75,8 +75,10 @@ def open_link(address: "StreamAddress", words: LinkWords) -> "tuple[Link, RateSc
     from tidegate_sender.stream.pacing import parse_schedule
 
     given = parse_schedule(words.rate) if words.rate else None
-    link = Link(address, mtu=words.mtu, rate=given.highest if given else None)
-    return link, given or _default_schedule(link)
+    link = Link(address, mtu=words.mtu)
+    schedule = given or _default_schedule(link)
+    link.pace(schedule.highest)
+    return link, schedule
 
 
 def _default_schedule(link: "Link") -> "RateSchedule":

@@ -45,10 +45,10 @@ _CANNOT_CUT = {errno.EIO, errno.EINVAL, errno.EOPNOTSUPP, errno.EMSGSIZE}
 class Link:
     """An open link. Use as a context manager. Raises LinkError, or LinkDownError where waiting may help."""
 
-    def __init__(self, address: StreamAddress, *, mtu: int | None = None, rate: int | None = None) -> None:
+    def __init__(self, address: StreamAddress, *, mtu: int | None = None) -> None:
         self.address = address
         self._wanted_mtu = mtu
-        self._rate = rate
+        self._rate = 0
         self._socket: socket.socket | None = None
         self._sendmmsg = _load_sendmmsg()
         self.segmentation = False
@@ -94,15 +94,24 @@ class Link:
             with contextlib.suppress(OSError):
                 made.setsockopt(socket.SOL_SOCKET, option, SEND_BUFFER_BYTES)
                 break
-        if self._rate:  # only the fq queue looks at it
-            with contextlib.suppress(OSError):
-                made.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", self._rate))
+        self._set_pacing(made)
         # A datagram in fragments dies with any of them.
         if self.address.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _IP_PMTUDISC_DO)
         else:
             made.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
         self._try_segmentation(made)
+
+    def pace(self, rate: int) -> None:
+        """Let an fq queue spread datagrams at `rate` bytes a second. Others do not look at it."""
+        self._rate = rate
+        if self._socket is not None:
+            self._set_pacing(self._socket)
+
+    def _set_pacing(self, made: socket.socket) -> None:
+        if self._rate:
+            with contextlib.suppress(OSError):
+                made.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", self._rate))
 
     def _try_segmentation(self, made: socket.socket) -> None:
         if self.why_no_segmentation:

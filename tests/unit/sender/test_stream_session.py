@@ -16,6 +16,7 @@ from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import StreamFacts, plan_session
 from tidegate.errors import HostError, LinkDownError, LinkError, UsageError
 from tidegate.routes import route_interface
+from tidegate_sender.commands.link_options import LinkWords, open_link
 from tidegate_sender.stream.link import Link, SegmentationLostError
 from tidegate_sender.stream.messages import Control, group_messages, segments_per_message
 from tidegate_sender.stream.pacing import RateSchedule, TokenBucket, format_rate, parse_rate, parse_schedule
@@ -211,6 +212,21 @@ def test_a_link_knows_its_interface_and_mtu():
     with Link(parse_address("udp://127.0.0.1:9")) as link:
         assert link.interface == "lo" and link.mtu >= 65535 and link.segmentation
     assert route_interface(parse_address("udp://[::1]:9")) == "lo"
+
+
+def test_a_rate_is_always_in_force_and_the_kernel_knows_it():
+    address = parse_address("udp://127.0.0.1:9")
+    for rate, bytes_a_second in ((None, 125_000_000), ("80mbit", 10_000_000), ("8mbit,22:00-06:00=16mbit", 2_000_000)):
+        link, schedule = open_link(address, LinkWords(rate=rate))
+        with link:
+            assert schedule.highest == bytes_a_second  # lo says no speed: 1 Gbit/s
+            assert paced(link) == bytes_a_second
+            link.reopen()
+            assert paced(link) == bytes_a_second
+
+
+def paced(link):
+    return int.from_bytes(link._socket.getsockopt(socket.SOL_SOCKET, 47, 8), "little")
 
 
 def test_an_mtu_that_the_way_does_not_have_is_refused():
