@@ -499,6 +499,16 @@ def test_proofs_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
     assert (found[0] if found else None) == case.get("from")
 
 
+def judged_cosigning(case: dict[str, Any]) -> str:
+    def head(value: list[Any] | None) -> tuple[int, bytes] | None:
+        return (value[0], bytes.fromhex(value[1])) if value else None
+
+    given = case["proof"]
+    path = [bytes.fromhex(node) for node in given["path"]] if given else []
+    proof = ((given["size"], bytes.fromhex(given["root"])), path) if given else None
+    return witness.may_cosign(head(case["before"]), head(case["slip"]), proof)
+
+
 @pytest.mark.parametrize(("name", "case"), vectors_of("witness"))
 def test_what_rides_in_the_cover_is_judged_as_the_vectors_say(name: str, case: dict[str, Any]) -> None:
     folder = VECTORS / "witness"
@@ -510,13 +520,16 @@ def test_what_rides_in_the_cover_is_judged_as_the_vectors_say(name: str, case: d
         remembered = {size: bytes.fromhex(root) for size, root in case["remembered"]}
         assert witness.answer(remembered, witness.read_shown(pieces, origin, low)) == case["answer"]
         return
+    if case["kind"] == "cosigning":
+        assert judged_cosigning(case) == case["answer"]
+        return
     data = (folder / case["file"]).read_bytes()
 
     def act() -> dict[str, Any]:
         if case["kind"] == "checkpoint":
             head = witness.read_checkpoint(data, origin, low)
             return {"size": head.size, "root": head.root.hex()}
-        if case["kind"] == "cosignature":
+        if case["kind"] in ("cosignature", "own"):
             site = ledger.make_key(said["site"]["name"], bytes.fromhex(said["site"]["public"]))
             head, moment = witness.read_cosignature(data, site, origin, low)
             return {"size": head.size, "root": head.root.hex(), "time": moment}
@@ -527,6 +540,12 @@ def test_what_rides_in_the_cover_is_judged_as_the_vectors_say(name: str, case: d
         found = witness.read_entries(data, low, case["size"], root)
         return {"first": found.first, "heads": {str(size): one.hex() for size, one in found.heads.items()}}
 
+    if case["kind"] == "own":
+        found = expect("refused" if case["answer"] == "nothing" else "ok", "W-8", act)
+        own = {int(size): bytes.fromhex(root) for size, root in case["own"].items()}
+        head = (found["size"], bytes.fromhex(found["root"])) if found else None
+        assert (witness.hold_own(head, own, case["kept"]) if head else "nothing") == case["answer"]
+        return
     found = expect(case["answer"], case["rule"], act)
     assert name.startswith("w") == (found is None)
     assert found is None or found.items() <= case.items()

@@ -117,6 +117,29 @@ def read_cosignature(note: bytes, site: ledger.Key, name: str, keys: Iterable[by
     return head, times[-1]
 
 
+Head = tuple[int, bytes]
+
+
+def may_cosign(before: Head | None, slip: Head, proof: tuple[Head, Sequence[bytes]] | None) -> str:
+    """W-9, with the table of S-15 in slip.md; a proof is the head that it is from, and its path."""
+    if proof is not None and not leads(*proof[0], *slip, list(proof[1])):
+        return "mistyped"
+    if before is None:
+        return "cosigned"
+    if before == slip:
+        return "nothing"
+    if proof is None or proof[0][0] != before[0]:
+        return "remembered"
+    return "cosigned" if proof[0] == before else "fork"
+
+
+def hold_own(head: Head, own: Mapping[int, bytes], kept: int) -> str:
+    """W-10: a co-signed head against the reader's own roots, by size, and the size of the one that is kept."""
+    if own.get(head[0]) != head[1]:
+        return "rewritten"
+    return "kept" if head[0] >= kept else "older"
+
+
 @dataclass
 class Shown:
     """What a cover shows of the low side's log; a piece that breaks a rule counts as one that is not there (W-1)."""

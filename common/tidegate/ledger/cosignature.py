@@ -7,6 +7,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tidegate.errors import FormatError, SignatureError
 from tidegate.ledger.checkpoint import (
@@ -82,6 +83,21 @@ def open_cosigned(note: bytes, own: Sequence[NoteKey], witnesses: Sequence[NoteK
             except (FormatError, SignatureError) as error:
                 failure = error
     raise failure
+
+
+class OwnHead(StrEnum):
+    """What a co-signed head of one's own log is (W-10)."""
+
+    KEPT = "kept"
+    OLDER = "older"  # than the one that is kept
+    REWRITTEN = "rewritten"  # the own log does not give it
+
+
+def judge_own(head: Checkpoint, own_root: bytes | None, kept_size: int) -> OwnHead:
+    """`own_root` is that of the own log at the head's size, None where it is shorter; `kept_size` 0 for none."""
+    if own_root != head.root:
+        return OwnHead.REWRITTEN
+    return OwnHead.KEPT if head.size >= kept_size else OwnHead.OLDER
 
 
 def _message(text: str, time: int) -> bytes:

@@ -39,8 +39,8 @@ class SlipProof:
         return "".join(f"{line}\n" for line in self.lines())
 
     def leads_to(self, size: int, root: bytes) -> bool:
-        """Whether the tree of (`size`, `root`) goes on from the one that this proof is from."""
-        return is_consistent(self.size, self.root, size, root, self.path)
+        """Whether the tree of (`size`, `root`) goes on from the smaller one that this proof is from."""
+        return self.size < size and is_consistent(self.size, self.root, size, root, self.path)
 
 
 def split_proof(text: str) -> tuple[str, SlipProof | None]:

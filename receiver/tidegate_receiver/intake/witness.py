@@ -16,7 +16,7 @@ from tidegate.clock import format_time
 from tidegate.errors import FormatError, LedgerDamagedError, LedgerForkError, SignatureError
 from tidegate.files import host_error, locked, make_folders, write_durably
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey, read_unverified
-from tidegate.ledger.cosignature import open_cosigned
+from tidegate.ledger.cosignature import OwnHead, judge_own, open_cosigned
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.ledger.log import Log
 from tidegate.ledger.riding import Riding, read_riding
@@ -209,10 +209,11 @@ class _Cosigned:
             return []
         by = f"{self.chain.newest.name}/low at {format_time(time)}"
         text = f"{checkpoint.size} entries of {checkpoint.origin}, co-signed by {by}"
-        if not _answers_for(self.workspace, checkpoint, key):
+        judged = judge_own(checkpoint, _own_root(self.workspace, checkpoint.size, key), _size_of(known))
+        if judged is OwnHead.REWRITTEN:
             self.warning = f"this side's ledger does not give the head that was co-signed: {text}"
             return [self._entry(Event.LEDGER_ALARM, Outcome.FAILED, reason="rewritten", detail=self.warning)]
-        if known and _size_of(known) > checkpoint.size:
+        if judged is OwnHead.OLDER:
             return []
         try:
             make_folders(path.parent)
@@ -227,19 +228,20 @@ class _Cosigned:
         return entry(event, subject=self.workspace.origin, step="cosigned", outcome=outcome, **own, **facts)
 
 
-def _answers_for(workspace: "Workspace", checkpoint: Checkpoint, key: NoteKey) -> bool:
-    """Whether the own log has the co-signed head."""
+def _own_root(workspace: "Workspace", size: int, key: NoteKey) -> bytes | None:
+    """The root of the own log at that size; None where it is shorter, or damaged."""
     log = Log(workspace.folder("ledger"), key)
     now = workspace.recorder.checkpoint()
-    if now is None or now.size < checkpoint.size:
-        return False
+    if now is None or now.size < size:
+        return None
     try:
-        return log.edge(checkpoint.size, now.size).root() == checkpoint.root
+        return log.edge(size, now.size).root()
     except LedgerDamagedError:
-        return False
+        return None
 
 
 def _size_of(note: bytes) -> int:
+    """The size of a kept note; 0 for none, and for one that cannot be read any more."""
     try:
         return read_unverified(note).size
     except FormatError:

@@ -9,7 +9,7 @@ import pytest
 from tidegate.bundle.cover import Piece, PieceType
 from tidegate.errors import FormatError, SignatureError
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey
-from tidegate.ledger.cosignature import open_cosigned
+from tidegate.ledger.cosignature import judge_own, open_cosigned
 from tidegate.ledger.riding import COSIGNATURE_PIECE_MAX, hold_proofs, parse_entries, parse_proofs, read_riding
 from tidegate.ledger.witness_memory import Head, Memory, judge
 
@@ -88,3 +88,15 @@ def test_the_witness_answers_as_the_vector_says(case: dict[str, Any]) -> None:
     heads = tuple(Head(size, root) for size, root in sorted(map(tuple, case["remembered"])))
     riding = read_riding([piece(file) for file in case["pieces"].values()], [LOW])
     assert judge(Memory(heads), riding, "7f3a-0001", {}).relation == case["answer"]
+
+
+@cases("own")
+def test_a_cosigned_head_is_held_against_the_own_log(case: dict[str, Any]) -> None:
+    note = (FOLDER / case["file"]).read_bytes()
+    if case["answer"] == "nothing":
+        with pytest.raises((FormatError, SignatureError)):
+            open_cosigned(note, [SITE], [LOW])
+        return
+    checkpoint, _, _ = open_cosigned(note, [SITE], [LOW])
+    own = case["own"].get(str(checkpoint.size))
+    assert judge_own(checkpoint, bytes.fromhex(own) if own else None, case["kept"]) == case["answer"]

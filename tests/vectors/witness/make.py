@@ -322,12 +322,80 @@ def add_answers() -> None:
          proofs=proven)  # fmt: skip
 
 
+SITE_LOG = [b'{"event":"of the site %d"}' % i for i in range(13)]
+REWRITTEN = [*SITE_LOG[:4], *(entry.replace(b"of the", b"of that") for entry in SITE_LOG[4:])]
+
+
+def add_cosigning() -> None:
+    """W-9 with S-15 of slip.md: may the head of a slip be co-signed, after the one that was before?"""
+
+    def at(size: int, log: Sequence[bytes] = SITE_LOG) -> list[object]:
+        return [size, root_of(log, size).hex()]
+
+    def proving(old: int, size: int, log: Sequence[bytes] = SITE_LOG, root: bytes | None = None) -> dict[str, object]:
+        path = [node.hex() for node in proof(old, [leaf(entry) for entry in log[:size]])]
+        return {"path": path, "root": (root or root_of(log, old)).hex(), "size": old}
+
+    def case(name: str, answer: str, before: object, slip: object, given: object = None, **more: int) -> None:
+        expected[name] = {"answer": answer, "before": before, "kind": "cosigning", "proof": given, "rule": "W-9",
+                          "slip": slip, **more}  # fmt: skip
+
+    case("w09_the_first", "cosigned", None, at(5))
+    case("w09_the_first_with_a_proof", "cosigned", None, at(9), proving(5, 9))
+    case("w09_with_a_proof", "cosigned", at(5), at(9), proving(5, 9))
+    case("w09_from_a_power_of_two", "cosigned", at(8), at(13), proving(8, 13))
+    case("w09_the_same_again", "nothing", at(9), at(9))
+    case("w09_without_a_proof", "remembered", at(5), at(9), proof_from=5)
+    case("w09_proof_from_another_head", "remembered", at(5), at(9), proving(8, 9), proof_from=5)
+    case("w09_proof_of_another_slip", "mistyped", at(5), at(9), proving(5, 13))
+    case("w09_proof_of_another_slip_for_the_first", "mistyped", None, at(9), proving(5, 13))
+    case("w09_proof_with_a_wrong_root", "mistyped", at(5), at(9), proving(5, 9, root=root_of(REWRITTEN, 5)))
+    case("w09_a_rewritten_ledger", "fork", at(5), at(9, REWRITTEN), proving(5, 9, REWRITTEN))
+    case("w09_a_rewritten_ledger_without_a_proof", "remembered", at(5), at(9, REWRITTEN), proof_from=5)
+    case("w09_proof_from_the_same_size", "mistyped", at(9), at(9, REWRITTEN), proving(9, 9, REWRITTEN))
+    case("w09_not_rewritten_before_it", "cosigned", at(4), at(9, REWRITTEN), proving(4, 9, REWRITTEN))
+
+
+def add_own_heads() -> None:
+    """W-10: co-signatures that came up, held against the reader's own log and the one that it keeps."""
+
+    def note(name: str, size: int, log: Sequence[bytes] = SITE_LOG, time: int = 1769846400) -> str:
+        said = SLIP.replace("\n4711\n", f"\n{size}\n")
+        said = said.replace(base64.b64encode(bytes(range(32))).decode(), base64.b64encode(root_of(log, size)).decode())
+        lines = line(SITE_NAME, SITE, said) + co_line(LOW_NAME, LOW, said, time=time)
+        more = {"root": root_of(log, size).hex(), "size": size, "time": time}
+        add(name, "cosignature", f"{said}\n{lines}".encode(), "ok", "W-8", **more)
+        return f"{name}.cosignature"
+
+    nine, later = note("ok_cosigned_9", 9), note("ok_cosigned_9_later", 9, time=1769932800)
+    beyond, other = note("ok_cosigned_13", 13), note("ok_cosigned_rewritten", 9, REWRITTEN)
+
+    def case(name: str, answer: str, file: str, own: int, kept: int = 0) -> None:
+        roots = {str(size): root_of(SITE_LOG, size).hex() for size in range(1, own + 1)}
+        expected[name] = {"answer": answer, "file": file, "kept": kept, "kind": "own", "own": roots, "rule": "W-10"}
+
+    case("w10_the_first", "kept", nine, 13)
+    case("w10_at_the_end_of_the_log", "kept", nine, 9)
+    case("w10_newer", "kept", nine, 13, kept=5)
+    case("w10_of_the_same_head_later", "kept", later, 13, kept=9)
+    case("w10_older", "older", nine, 13, kept=10)
+    case("w10_beyond_the_own_log", "rewritten", beyond, 12)
+    case("w10_no_log", "rewritten", nine, 0)
+    case("w10_another_root", "rewritten", other, 13)
+    case("w10_another_root_older_than_kept", "rewritten", other, 13, kept=10)
+    case("w10_not_cosigned", "nothing", "w08_not_cosigned.cosignature", 13)
+    case("w10_cosigned_by_a_stranger", "nothing", "w08_another_key.cosignature", 13)
+    case("w10_of_another_site", "nothing", "w08_site_forged.cosignature", 13, kept=9)
+
+
 def main() -> None:
     add_checkpoints()
     add_entries()
     add_proofs()
     add_cosignatures()
     add_answers()
+    add_cosigning()
+    add_own_heads()
     said = {
         "low": {"name": LOW_NAME, "public": bytes(LOW.verify_key).hex()},
         "site": {"name": SITE_NAME, "public": bytes(SITE.verify_key).hex()},
