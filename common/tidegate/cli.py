@@ -4,7 +4,6 @@ The only place that catches everything. Subcommands are entry points of the grou
 settings decides which ones ``--help`` shows first.
 """
 
-import difflib
 import errno
 import gc
 import os
@@ -181,6 +180,8 @@ def _usage_error(error: click.ClickException, *, json_lines: bool) -> int:
 def _usage_message(error: click.ClickException) -> str:
     """Click's message in our form: small initial, no full stop, the one option that was meant."""
     if isinstance(error, click.NoSuchOption):
+        import difflib
+
         close = difflib.get_close_matches(error.option_name, error.possibilities or (), n=1)
         return f"no option {error.option_name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
     text = error.format_message().rstrip(".")

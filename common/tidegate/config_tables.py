@@ -4,7 +4,6 @@ Each is read by its fields: what a field may hold follows from its type, and wha
 docs/operating/settings.md. Raises UsageError naming table and field.
 """
 
-import difflib
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -121,6 +120,8 @@ def _values(kind: type, value: object, where: str) -> dict[str, Any]:
     found = {}
     for name, given in facts.items():
         if name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, n=1)
             raise UsageError(f"{where}: unknown setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
         found[name] = _of_type(given, known[name], f"{where}.{name}")

@@ -3,7 +3,6 @@
 ``--root``, ``--json`` and ``--quiet`` may stand before or after the command's name.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +52,8 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         names = self.list_commands(ctx)
         if args[0] not in names and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], names, n=1, cutoff=0.5)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise click.UsageError(f"no command {args[0]!r}{meant}", ctx)
@@ -70,6 +71,7 @@ class PluginGroup(Group):
     def __init__(self, *args: Any, plugins: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.plugins = plugins
+        self._found: dict[str, EntryPoint] | None = None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.found())
@@ -83,8 +85,10 @@ class PluginGroup(Group):
         return command
 
     def found(self) -> dict[str, EntryPoint]:
-        """The entry points by name."""
-        return {point.name: point for point in entry_points(group=self.plugins)}
+        """The entry points by name; looked for once, for every package that is installed is asked."""
+        if self._found is None:
+            self._found = {point.name: point for point in entry_points(group=self.plugins)}
+        return self._found
 
 
 def shared_options(*, writes: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -1,6 +1,5 @@
 """Hold a YAML document to a published JSON schema: every fault named with file, line, column and field, all at once."""
 
-import difflib
 import json
 from collections.abc import Iterator
 from functools import lru_cache
@@ -48,6 +47,8 @@ def _unknown_fields(
     error: "ValidationError", path: tuple[str | int, ...], document: Document
 ) -> Iterator[tuple[tuple[int, int], str]]:
     """The fields that the schema does not know, each with what was probably meant."""
+    import difflib
+
     known = list(error.schema["properties"]) if isinstance(error.schema, dict) else []
     instance: Any = error.instance
     for name in instance:
