@@ -190,3 +190,25 @@ def test_each_target_is_gone_on_with_behind_the_items_that_it_has(sides: Sides, 
         with sides.high.workspace() as workspace, workspace.state.reading() as tx:
             assert find_job(tx, "load", f"{row.bundle_id} {harbor.host}") is None
         assert RegistryClient(behind).manifest_digest("b/tool", "2")
+
+
+def test_a_dry_run_says_what_a_registry_has_already(sides: Sides, tmp_path: Path) -> None:
+    with running_registry(tmp_path / "up") as up, running_registry(tmp_path / "one") as one:
+        fill(up, tmp_path, "team/web:1")
+        fill(up, tmp_path, "team/tool:1")
+        fill(one, tmp_path, "in/team/tool:1")  # by somebody else, another image
+        bundle = carry(sides, f'images: ["{up}/team/web:1", "{up}/team/tool:1"]\n')
+        source = Depot(tmp_path / "source")
+        same = add_image(source, [tar_of({"name": b"team/web:1"})])
+        RegistryLoader(source, one).load(LoadItem("web", "image", "in/team/web:1", same))
+        words = ("load", bundle, "--to", f"{one}/in")
+        found = sides.high.good(*words, "--dry-run", "--json").objects[-1]
+        assert [(item["place"], item["changed"]) for item in found["items"]] == [  # type: ignore[attr-defined]
+            (f"{one}/in/team/tool:1", True),
+            (f"{one}/in/team/web:1", False),
+        ]
+        assert "1 artifact (1 there already)" in sides.high.good(*words, "--dry-run").out
+        assert "1 artifact (1 there already)" in sides.high.good(*words).out
+        for more in ((), ("--dry-run",)):
+            assert "nothing to do" in sides.high.good(*words, *more).out
+    sides.high.fails(11, *words, "--dry-run")

@@ -135,7 +135,10 @@ def show_load(report: Report, done: "LoadReport") -> None:
 
 def _words(done: "LoadReport") -> str:
     where = ", ".join(found.target for found in done.targets if found.error is None) or f"stage {done.stage}"
-    artifacts = counted(len(done.items), "artifact")
+    artifacts = counted(sum(item.changed for item in done.items), "artifact")
+    there = len(done.items) - sum(item.changed for item in done.items)
+    if there:
+        artifacts += f" ({there} there already)"
     if done.nothing_to_do:
         return f"nothing to do: {done.bundle_name} is loaded to {where} already"
     if done.dry_run:

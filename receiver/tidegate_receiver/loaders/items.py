@@ -60,6 +60,15 @@ class ManyLoader(Protocol):
     def load_many(self, items: Iterable[LoadItem]) -> Iterator[LoadedItem]: ...
 
 
+@runtime_checkable
+class LookingLoader(Protocol):
+    """A loader that can say what of an artifact stands at its place, without changing anything: for a dry run."""
+
+    def place_of(self, item: LoadItem) -> str: ...
+
+    def is_there(self, item: LoadItem) -> bool: ...
+
+
 def load_all(loader: "Loader", items: tuple[LoadItem, ...]) -> Iterator[LoadedItem]:
     """Each of `items` at the loader's target, in order."""
     return loader.load_many(items) if isinstance(loader, ManyLoader) else map(loader.load, items)

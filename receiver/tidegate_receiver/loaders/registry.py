@@ -100,11 +100,25 @@ class RegistryLoader:
         for item in items:
             self._read_graph(item.root)
 
+    def place_of(self, item: LoadItem) -> str:
+        """Where it is put."""
+        return f"{self.target}/{item.place}"
+
+    def is_there(self, item: LoadItem) -> bool:
+        """Whether its place has it already; signatures that were merged with others count as changed. Raises
+        RegistryError."""
+        present = self._client.manifest_digest(*self._parts(item))
+        return present is not None and present in (item.root.digest, self._reduced_digest(self._read_graph(item.root)))
+
+    def _parts(self, item: LoadItem) -> tuple[str, str]:
+        """Repository and reference there."""
+        name, reference = split_place(item.place)
+        return (f"{self._prefix}/{name}" if self._prefix else name), reference
+
     def load(self, item: LoadItem) -> LoadedItem:
         """Push one artifact, and see that what it belongs to leads to it. Raises RegistryError and its children."""
-        name, reference = split_place(item.place)
-        repository = f"{self._prefix}/{name}" if self._prefix else name
-        place = f"{self.target}/{item.place}"
+        repository, reference = self._parts(item)
+        place = self.place_of(item)
         graph = self._read_graph(item.root)
         loaded = self._loaded(item, graph, repository, reference, place)
         return replace(loaded, found_by=self._make_discoverable(graph, repository, reference))

@@ -28,7 +28,7 @@ from tidegate.state.placements import put_placements
 from tidegate.workspace import Workspace
 from tidegate_receiver.intake.quarantine import QuarantinedBundle, empty_quarantine
 from tidegate_receiver.intake.standing import row_of
-from tidegate_receiver.loaders.items import LoadedItem
+from tidegate_receiver.loaders.items import LoadedItem, LoadItem, LookingLoader
 from tidegate_receiver.promotion.destinations import TargetPlan
 from tidegate_receiver.promotion.entries import failure_entry, plan_entry, stage_entry
 from tidegate_receiver.promotion.plan import Plan, plan_load
@@ -118,21 +118,27 @@ def load(
 
 
 def _dry_report(workspace: Workspace, plan: Plan) -> LoadReport:
-    changes_all = plan.is_new or bool(plan.targets)  # what a target has is asked for when it is loaded
+    """What a load would do. A registry is asked what it has; a folder or a tar is looked at when it is loaded."""
+    changes_all = plan.is_new or bool(plan.targets)
     lacking = plan.places if changes_all else stage_lacks(stage_folder(workspace), plan.places)
     items = tuple(LoadedItem(item.name, item.place, item.root.digest, item.place in lacking) for item in plan.items)
     targets = tuple(
         TargetReport(
             found.target,
-            tuple(
-                LoadedItem(item.name, f"{found.target}: {item.place}", item.root.digest, changed=True)
-                for item in found.items
-            ),
+            () if found.error else tuple(_looked_at(found, item) for item in found.items),
             found.error,
         )
         for found in plan.targets
     )
     return replace(_report(workspace, plan, items, targets, promoted=plan.is_new), dry_run=True)
+
+
+def _looked_at(found: TargetPlan, item: LoadItem) -> LoadedItem:
+    if isinstance(found.loader, LookingLoader):
+        place, changed = found.loader.place_of(item), not found.loader.is_there(item)
+    else:
+        place, changed = f"{found.target}: {item.place}", True
+    return LoadedItem(item.name, place, item.root.digest, changed=changed)
 
 
 def _alone(workspace: Workspace) -> AbstractContextManager[None]:
