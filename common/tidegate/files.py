@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tidegate.errors import BusyError, DiskFullError, HostError, TidegateError
+from tidegate.errors import BusyError, DiskFullError, HostError, TidegateError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -101,6 +101,24 @@ def map_file(path: Path) -> memoryview:
         if not os.fstat(file.fileno()).st_size:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def read_limited(path: Path, max_bytes: int) -> bytes:
+    """A small file of this root: its bytes, of one that is too long `max_bytes` and one more. Raises HostError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise host_error(error, f"reading {path}") from None
+
+
+def read_given(path: Path, max_bytes: int) -> bytes:
+    """As `read_limited`, of a file that a person named. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def make_folders(folder: Path, *, mode: int = 0o755) -> None:

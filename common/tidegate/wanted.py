@@ -14,6 +14,7 @@ from typing import Any
 from tidegate.charts.archive import CHART_MAX_BYTES, read_chart
 from tidegate.charts.metadata import ChartMetadata
 from tidegate.errors import FormatError, UsageError
+from tidegate.files import read_given
 from tidegate.units import MIB
 from tidegate.workloads import FoundImages, find_images
 from tidegate.yaml_reading import read_documents
@@ -77,17 +78,17 @@ def _files(source: str) -> Iterator[Path | None]:
 
 
 def _read(path: Path | None, max_bytes: int) -> bytes:
-    try:
-        if path is None:
-            data = sys.stdin.buffer.read(max_bytes + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    data = _read_input(max_bytes) if path is None else read_given(path, max_bytes)
     if len(data) > max_bytes:
         raise FormatError(f"{path or 'standard input'}: more than {max_bytes} bytes")
     return data
+
+
+def _read_input(max_bytes: int) -> bytes:
+    try:
+        return sys.stdin.buffer.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"standard input: {error.strerror}") from None
 
 
 def _manifests(path: Path | None) -> tuple[FoundImages, int]:

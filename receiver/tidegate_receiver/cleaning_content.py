@@ -22,7 +22,7 @@ from tidegate.bundle.tables import Records, digest_of
 from tidegate.depot.graph import walk
 from tidegate.depot.store import Depot, Garbage
 from tidegate.errors import BusyError
-from tidegate.files import host_error
+from tidegate.files import read_limited
 from tidegate.retention import Cleanup, Goes, Kind, Limits, Stays, changed_at, clean_depot, file_bytes, removal_entry
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.units import format_bytes
@@ -132,11 +132,7 @@ def _reached(workspace: "Workspace", depot: Depot) -> Iterator[str]:
             yield from (blob.digest for blob in walk(layout, root))
     path = own_copy(workspace)
     if path.is_file():
-        try:
-            with open(path, "rb") as file:
-                data = file.read(FILE_MAX_BYTES + 1)
-        except OSError as error:
-            raise host_error(error, f"reading {path}") from None
+        data = read_limited(path, FILE_MAX_BYTES)
         baseline, _ = read_signed(data, {workspace.settings.sites[0]: workspace.signer("ledger").public})
         yield from (f"sha256:{key.hex()}" for key in baseline.blobs)
 

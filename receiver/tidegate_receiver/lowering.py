@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tidegate.clock import format_time, parse_time
 from tidegate.config import TwoPeople
 from tidegate.errors import FormatError, NotReleasedError, SignatureError, UsageError
-from tidegate.files import host_error, write_durably
+from tidegate.files import host_error, read_limited, write_durably
 from tidegate.ledger.entries import Event, KeyHolder, entry
 from tidegate.state.meta import set_floor
 from tidegate.trust.acts import ACT_MAX_BYTES, PEOPLE, Act, ActKind, approvers_of, read_act, sign_act
@@ -103,12 +103,7 @@ def _act(
             raise UsageError("say why: --reason TEXT")
         made = Act(ActKind.LOWER_FLOOR, site.channel_id, format_time(before), format_time(after), reason)
         return made, None
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(ACT_MAX_BYTES + 1)
-    except OSError as error:
-        raise host_error(error, f"reading {file}") from None
-    act, envelope, _ = read_act(data, site.newest)
+    act, envelope, _ = read_act(read_limited(file, ACT_MAX_BYTES), site.newest)
     if act.site != site.channel_id:
         raise FormatError(f"{file}: is of another site, {act.site[:16]}")
     if act.before != format_time(before):

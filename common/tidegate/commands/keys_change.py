@@ -286,11 +286,7 @@ def _tell(invocation: Invocation, changed: "Changed", file: Path | None, **facts
 
 
 def _read(file: Path) -> bytes:
-    from tidegate.files import host_error
+    from tidegate.files import read_limited
     from tidegate.trust.proposals import PROPOSAL_MAX_BYTES
 
-    try:
-        with file.open("rb") as opened:
-            return opened.read(PROPOSAL_MAX_BYTES + 1)
-    except OSError as error:
-        raise host_error(error, f"reading {file}") from None
+    return read_limited(file, PROPOSAL_MAX_BYTES)

@@ -10,7 +10,7 @@ from tidegate.bundle.cover import parse_cover
 from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.bundle.papers import COVER_FILE, PAPERS_FOLDER
 from tidegate.errors import ChannelUnknownError, FormatError, LedgerDamagedError, SignatureError, UsageError
-from tidegate.files import host_error, locked, make_folders
+from tidegate.files import host_error, locked, make_folders, read_given
 from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.checkpoint import open_checkpoint
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry, entry, read_entry
@@ -69,11 +69,7 @@ def verify_low(workspace: "Workspace", chain: "Chain", against: "Path | None" = 
 
 
 def _outside(chain: "Chain", path: "Path") -> Head:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_CHECKPOINT_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    data = read_given(path, _CHECKPOINT_MAX_BYTES)
     failure = "the channel's root names no ledger key"
     for key in channel_keys(chain.newest):
         try:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.config import Role
-from tidegate.errors import FormatError, HostError, LedgerDamagedError, SignatureError, UsageError
+from tidegate.errors import FormatError, HostError, LedgerDamagedError, SignatureError
+from tidegate.files import read_given
 from tidegate.ledger.checkpoint import CHECKPOINT_MAX_BYTES, Checkpoint, NoteKey, open_checkpoint
 from tidegate.ledger.log import CHECKPOINT_NAME, Log, LogFiles
 from tidegate.ledger.merkle import HASH_BYTES, TILE_BITS, TILE_WIDTH, Edge, Tile, leaf_hash, split_tile
@@ -99,11 +100,7 @@ def _cosigned(workspace: "Workspace", key: NoteKey) -> list[OutsideCheckpoint]:
 
 
 def _read_outside(path: Path) -> OutsideCheckpoint:
-    try:
-        with path.open("rb") as file:
-            return OutsideCheckpoint(str(path), file.read(CHECKPOINT_MAX_BYTES + 1))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    return OutsideCheckpoint(str(path), read_given(path, CHECKPOINT_MAX_BYTES))
 
 
 def _ledger_key(workspace: "Workspace", folder: Path) -> NoteKey:

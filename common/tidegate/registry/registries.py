@@ -14,6 +14,7 @@ from typing import Any
 
 from tidegate.config import RegistrySettings, Settings
 from tidegate.errors import RegistryError, UsageError
+from tidegate.files import read_given
 from tidegate.registry.access import RegistryAccess
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.credentials import CredentialStore
@@ -125,11 +126,7 @@ def _conf_files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read_conf(path: Path) -> tuple[Rule, ...]:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(CONF_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    data = read_given(path, CONF_MAX_BYTES)
     if len(data) > CONF_MAX_BYTES:
         raise UsageError(f"{path}: more than {CONF_MAX_BYTES} bytes")
     return parse_rules(data, str(path))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tidegate.errors import FormatError, SlipSiteError, TrustError
-from tidegate.files import host_error, make_folders, write_durably
+from tidegate.files import make_folders, read_limited, write_durably
 from tidegate.ledger.checkpoint import NoteKey, parse_vkey
 from tidegate.slip.site_key import ORIGIN_ENDING, site_of
 from tidegate.state.db import Transaction
@@ -74,11 +74,7 @@ class SiteKeys:
         return self.folder / f"{site}{_ENDING}"
 
     def _read(self, path: Path) -> NoteKey:
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise host_error(error, f"reading {path}") from None
+        data = read_limited(path, _MAX_BYTES)
         try:
             key = parse_vkey(data.decode("utf-8"))
         except (FormatError, UnicodeDecodeError):

@@ -17,7 +17,7 @@ from tidegate.errors import UsageError
 from tidegate.registry.reference import Reference, files_name, is_host, parse_reference
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
-from tidegate_sender.collect.list_files import beginning_of, is_hauler, is_transfer_list
+from tidegate_sender.collect.list_beginnings import beginning_of, is_hauler, is_transfer_list
 
 _LAYOUT = "oci:"
 _CHART_IN_REGISTRY = "oci://"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import FormatError, UsageError
+from tidegate.files import read_given
 from tidegate.registry.reference import is_host, parse_reference
 from tidegate.units import MIB
 from tidegate.yaml_reading import read_documents
@@ -19,7 +20,7 @@ from tidegate_sender.collect.charts import OCI, ChartItem
 from tidegate_sender.collect.downloads import DownloadItem
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item
-from tidegate_sender.collect.list_files import is_hauler, read_list_file
+from tidegate_sender.collect.list_beginnings import is_hauler
 from tidegate_sender.collect.list_images import make_expectation
 
 LIST_MAX_BYTES = 16 * MIB
@@ -43,7 +44,7 @@ class ListContext:
 
 def read_foreign_list(path: Path, platforms: tuple[str, ...] = (), **common: Any) -> tuple[Item, ...]:
     """The items of a list on the disk, whatever tool it is for. Raises UsageError."""
-    data = read_list_file(path, max_bytes=LIST_MAX_BYTES)
+    data = read_given(path, LIST_MAX_BYTES)
     known = {
         key: value for key, value in common.items() if key in {"required", "ticket", "justification", "load", "listed"}
     }

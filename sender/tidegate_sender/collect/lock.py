@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import CollectError, LockMissingError, UsageError
+from tidegate.files import read_given
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import SourceItem
-from tidegate_sender.collect.list_files import read_list_file
 from tidegate_sender.collect.yaml_form import check_document, published_form
 from tidegate_sender.collect.yaml_places import MAX_BYTES, read_yaml
 
@@ -96,7 +96,7 @@ def _platforms(item: Item) -> str:
 
 def read_lock(path: Path) -> tuple[Locked, ...]:
     """The entries of a lock on the disk. Raises UsageError."""
-    return parse_lock(read_list_file(path, max_bytes=MAX_BYTES), str(path))
+    return parse_lock(read_given(path, MAX_BYTES), str(path))
 
 
 def parse_lock(data: bytes, name: str) -> tuple[Locked, ...]:

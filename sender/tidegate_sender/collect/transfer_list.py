@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import UsageError
+from tidegate.files import read_given
 from tidegate.registry.reference import files_name
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, Item
-from tidegate_sender.collect.list_files import read_list_file
 from tidegate_sender.collect.list_images import make_image, make_key, make_layout
 from tidegate_sender.collect.yaml_form import check_document, field_text, published_form
 from tidegate_sender.collect.yaml_places import MAX_BYTES, Document, read_yaml
@@ -22,7 +22,7 @@ SCHEMA_FILE = "transfer-list.schema.json"
 
 def read_transfer_list(path: Path) -> tuple[Item, ...]:
     """The items of a transfer list on the disk. Raises UsageError."""
-    return parse_transfer_list(read_list_file(path, max_bytes=MAX_BYTES), str(path), path.parent)
+    return parse_transfer_list(read_given(path, MAX_BYTES), str(path), path.parent)
 
 
 def parse_transfer_list(data: bytes, name: str, folder: Path) -> tuple[Item, ...]:

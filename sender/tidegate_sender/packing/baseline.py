@@ -15,7 +15,7 @@ from tidegate.baseline import FILE_MAX_BYTES, Baseline, read_signed
 from tidegate.bundle.tables import REQUIRED
 from tidegate.clock import parse_time
 from tidegate.errors import SlipOldError, SlipSiteError, TidegateError, reason_of
-from tidegate.files import host_error, write_durably
+from tidegate.files import host_error, read_limited, write_durably
 from tidegate.ledger.entries import Event, Outcome, entry
 from tidegate.slip.site_key import site_of
 from tidegate.slip.site_keys import SiteKeys
@@ -61,7 +61,7 @@ def take_baseline(workspace: "Workspace", source: Path, *, dry_run: bool = False
 
 
 def _take(workspace: "Workspace", source: Path, *, dry_run: bool) -> TakenBaseline:
-    data = _read(source)
+    data = read_limited(source, FILE_MAX_BYTES)
     baseline, name = read_signed(data, _public_keys(workspace))
     sites = workspace.trust.own_channel().newest.sites or ()
     if baseline.site not in sites:
@@ -116,7 +116,7 @@ def _kept(workspace: "Workspace", site: str) -> tuple[Baseline | None, str]:
     path = _path(workspace, site)
     if not path.is_file():
         return None, ""
-    return read_signed(_read(path), _public_keys(workspace))
+    return read_signed(read_limited(path, FILE_MAX_BYTES), _public_keys(workspace))
 
 
 def _public_keys(workspace: "Workspace") -> dict[str, bytes]:
@@ -125,14 +125,6 @@ def _public_keys(workspace: "Workspace") -> dict[str, bytes]:
 
 def _path(workspace: "Workspace", site: str) -> Path:
     return workspace.root / "baselines" / f"{site}{ENDING}"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(FILE_MAX_BYTES + 1)
-    except OSError as error:
-        raise host_error(error, f"reading {path}") from None
 
 
 def _record(workspace: "Workspace", subject: str, outcome: Outcome, **facts: object) -> None:

@@ -1,23 +1,13 @@
-"""Files of lists: read up to a limit, and told by their beginning for whose list they are."""
+"""Lists told by their beginning: whether a file is a transfer list, or which other tool it is for."""
 
 import re
 from pathlib import Path
 
-from tidegate.errors import UsageError
 from tidegate.units import KIB
 
 _TOP_LEVEL = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tidegate[\"']?[ \t]*:", re.MULTILINE)
 _HAULER = re.compile(rb"^apiVersion:[ \t]*[\"']?content\.hauler\.cattle\.io/", re.MULTILINE)
 _LOOK_BYTES = 64 * KIB  # the top level key stands among the first lines
-
-
-def read_list_file(path: Path, *, max_bytes: int) -> bytes:
-    """The bytes of a list; one more than `max_bytes` of one that is too long. Raises UsageError."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(max_bytes + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def beginning_of(path: Path) -> bytes:
