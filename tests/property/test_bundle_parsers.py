@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_bundles import manifest_for
 
 from tidegate.bundle.chunks import ChunkOpener, ChunkPacker
 from tidegate.bundle.container import BundleFile
@@ -180,30 +181,9 @@ def table_sets(draw: st.DrawFn) -> Tables:
     return Tables(blobs, segments, chunks, required)
 
 
-def manifest_for(tables: Tables) -> Manifest:
-    return Manifest(
-        format=1,
-        critical=(),
-        channel="7f" * 32,
-        channel_name="plant",
-        epoch=1,
-        sequence=5,
-        created="2026-01-31T08:00:00Z",
-        audience=("plant-7",),
-        base=(),
-        compressor=Compressor("zstd", "1.5.7", 3),
-        chunk_digest="blake3-256",
-        chunks_length=int(tables.chunks["stored"].sum()),
-        content_size=int(tables.blobs["size"].sum()),
-        tables=tables.entries(),
-        artifacts=(),
-        removed=(),
-    )
-
-
 @given(table_sets())
 def test_valid_tables_pass_and_place_every_byte_once(tables: Tables) -> None:
-    manifest = manifest_for(tables)
+    manifest = manifest_for(tables, sequence=5)
     data = build_manifest(manifest)
     head = data + b"".join(table.tobytes() for table in tables.all())
     parsed = parse_tables(head, len(data), manifest, manifest.chunks_length)
@@ -229,7 +209,7 @@ def test_a_changed_record_is_refused_or_changes_no_place(tables: Tables, name: s
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     changed = replace(tables, **{name: np.frombuffer(bytes(raw), table.dtype)})
-    manifest = replace(manifest_for(tables), tables=changed.entries())
+    manifest = replace(manifest_for(tables, sequence=5), tables=changed.entries())
     try:
         check_tables(manifest, changed)
     except RefusedError:
@@ -241,7 +221,7 @@ def test_a_changed_record_is_refused_or_changes_no_place(tables: Tables, name: s
 
 @given(table_sets(), st.binary(max_size=400))
 def test_any_bytes_behind_a_manifest_are_tables_or_refused(tables: Tables, junk: bytes) -> None:
-    manifest = manifest_for(tables)
+    manifest = manifest_for(tables, sequence=5)
     data = build_manifest(manifest)
     try:
         parse_tables(data + junk, len(data), manifest, manifest.chunks_length)

@@ -6,8 +6,8 @@ from hashlib import sha256
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from made_bundles import manifest_for
 
-from tidegate.bundle.manifest import Compressor, Manifest
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, Tables, check_tables
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES, lay_out
 
@@ -32,24 +32,7 @@ def test_any_layout_keeps_the_rules_of_the_format(sizes: list[int]) -> None:
     chunks["stored"] = chunks["raw"]
     chunks["offset"] = np.cumsum(chunks["raw"], dtype=np.uint64) - chunks["raw"]
     tables = Tables(layout.blobs, layout.segments, chunks, Tables.empty().required)
-    manifest = Manifest(
-        format=1,
-        critical=(),
-        channel="7f" * 32,
-        channel_name="plant",
-        epoch=1,
-        sequence=1,
-        created="2026-01-31T08:00:00Z",
-        audience=("plant-7",),
-        base=(),
-        compressor=Compressor("zstd", "1.5.7", 3),
-        chunk_digest="blake3-256",
-        chunks_length=sum(sizes),
-        content_size=sum(sizes),
-        tables=tables.entries(),
-        artifacts=(),
-        removed=(),
-    )
+    manifest = manifest_for(tables)
     check_tables(manifest, tables)
     assert sum(chunks["raw"].tolist()) == sum(sizes)
     assert [blob.size for blob in layout.reading] == [

@@ -13,8 +13,6 @@ from tidegate.bundle.manifest import (
     BundleReference,
     Compressor,
     Manifest,
-    TableEntries,
-    TableEntry,
 )
 from tidegate.bundle.tables import BLOB, CHUNK, REQUIRED, SEGMENT, STORED, ZSTD, Records, Tables, as_bytes
 from tidegate.canonical import dumps
@@ -123,29 +121,32 @@ def make_manifest(body: Body, blobs: list[bytes], *, channel: str, **changes: ob
         Artifact(f"files/blob-{number:03d}", "files", TYPE, f"sha256:{sha256(blob).hexdigest()}", len(blob))
         for number, blob in enumerate(dict.fromkeys(blobs))
     )
-    entries = TableEntries(
-        *(TableEntry(len(table), sha256(as_bytes(table)).hexdigest()) for table in body.tables.all())
-    )
     sequence = changes.get("sequence", 1)
     assert isinstance(sequence, int)
+    previous = BundleReference("ab" * 32, sequence - 1) if sequence > 1 else None
+    facts = {"artifacts": artifacts, "previous": previous, "created": CREATED, **changes}
+    return manifest_for(body.tables, channel=channel, chunks_length=len(body.chunks), **facts)
+
+
+def manifest_for(tables: Tables, **changes: object) -> Manifest:
+    """A manifest that fits `tables`, the first of its channel and of no artifacts; `changes` are fields of it."""
     made = Manifest(
         format=1,
         critical=(),
-        channel=channel,
+        channel="7f3a" * 16,
         channel_name="plant",
         epoch=1,
-        sequence=sequence,
-        created=CREATED,
+        sequence=1,
+        created="2026-01-31T08:00:00Z",
         audience=("plant-7",),
         base=(),
         compressor=Compressor("zstd", "1.5.7", 3),
         chunk_digest="blake3-256",
-        chunks_length=len(body.chunks),
-        content_size=int(body.tables.blobs["size"].sum()) if len(body.tables.blobs) else 0,
-        tables=entries,
-        artifacts=artifacts,
+        chunks_length=int(tables.chunks["stored"].sum()),
+        content_size=int(tables.blobs["size"].sum()),
+        tables=tables.entries(),
+        artifacts=(),
         removed=(),
-        previous=BundleReference("ab" * 32, sequence - 1) if sequence > 1 else None,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 

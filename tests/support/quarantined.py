@@ -5,10 +5,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from made_bundles import manifest_for
 from receiver_world import LowSide
 
 from tidegate.bundle.cover import build_cover, signatures_piece
-from tidegate.bundle.manifest import Artifact, Compressor, Manifest, build_manifest
+from tidegate.bundle.manifest import Artifact, Manifest, build_manifest
 from tidegate.bundle.papers import COVER_FILE, MANIFEST_FILE, TABLES_FILE
 from tidegate.bundle.tables import BLOB, CHUNK, REQUIRED, SEGMENT, Tables, as_bytes
 from tidegate.canonical import to_builtins
@@ -59,23 +60,13 @@ def quarantine(
     brought = sorted((hex_of(digest), blob.size) for digest, blob in blobs.items() if digest not in left_out)
     required = sorted((hex_of(d), blobs[d].size, number) for d, number in left_out.items() if d in blobs)
     tables = _tables(brought, required)
-    manifest = Manifest(
-        format=1,
-        critical=(),
+    manifest = manifest_for(
+        tables,
         channel=channel,
         channel_name=channel_name,
-        epoch=1,
         sequence=sequence,
         created="2026-01-01T00:00:00Z",
-        audience=("plant-7",),
-        base=(),
-        compressor=Compressor("zstd", "1.5.7", 3),
-        chunk_digest="blake3-256",
-        chunks_length=int(tables.chunks["stored"].sum()) if len(tables.chunks) else 0,
-        content_size=sum(size for _, size in brought),
-        tables=tables.entries(),
         artifacts=tuple(_artifact(name, artifacts[name]) for name in sorted(artifacts, key=str.encode)),
-        removed=(),
         expires=expires,
     )
     data = build_manifest(manifest)

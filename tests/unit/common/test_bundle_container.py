@@ -8,11 +8,12 @@ from pathlib import Path
 import blake3
 import numpy as np
 import pytest
+from made_bundles import manifest_for
 
 from tidegate.bundle.container import CHUNKS, COVER, HEAD, BundleFile, BundleWriter, publish_bundle
 from tidegate.bundle.cover import Piece, build_cover, signatures_piece
 from tidegate.bundle.header import HEADER_BYTES
-from tidegate.bundle.manifest import Artifact, Compressor, Manifest, build_manifest
+from tidegate.bundle.manifest import Artifact, Manifest, build_manifest
 from tidegate.bundle.tables import BLOB, CHUNK, CHUNK_RANGE, SEGMENT, Tables, as_bytes
 from tidegate.errors import DiskFullError, FormatError, HostError
 
@@ -29,24 +30,8 @@ def small_tables() -> Tables:
 
 def small_manifest(tables: Tables) -> Manifest:
     digest = f"sha256:{sha256(CONTENT).hexdigest()}"
-    return Manifest(
-        format=1,
-        critical=(),
-        channel="7f3a" * 16,
-        channel_name="plant",
-        epoch=1,
-        sequence=192,
-        created="2026-01-31T08:00:00Z",
-        audience=("plant-7",),
-        base=(),
-        compressor=Compressor("zstd", "1.5.7", 3),
-        chunk_digest="blake3-256",
-        chunks_length=len(CONTENT),
-        content_size=len(CONTENT),
-        tables=tables.entries(),
-        artifacts=(Artifact("files/hello", "files", "text/plain", digest, len(CONTENT)),),
-        removed=(),
-    )
+    artifact = Artifact("files/hello", "files", "text/plain", digest, len(CONTENT))
+    return manifest_for(tables, sequence=192, artifacts=(artifact,))
 
 
 def write_small(path: Path, preamble: bytes = b"chain\n") -> str:

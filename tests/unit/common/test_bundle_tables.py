@@ -4,8 +4,9 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from made_bundles import manifest_for
 
-from tidegate.bundle.manifest import Compressor, Manifest, build_manifest
+from tidegate.bundle.manifest import Manifest, build_manifest
 from tidegate.bundle.placement import Piece, Placement
 from tidegate.bundle.tables import (
     BLOB,
@@ -39,29 +40,8 @@ def tables_of(blob_parts: list[list[tuple[int, int, int]]], raws: list[int]) -> 
     return Tables(blobs, segments, chunks, np.zeros(0, REQUIRED))
 
 
-def manifest_of(tables: Tables, sequence: int = 2) -> Manifest:
-    return Manifest(
-        format=1,
-        critical=(),
-        channel="7f" * 32,
-        channel_name="plant",
-        epoch=1,
-        sequence=sequence,
-        created="2026-01-31T08:00:00Z",
-        audience=("plant-7",),
-        base=(),
-        compressor=Compressor("zstd", "1.5.7", 3),
-        chunk_digest="blake3-256",
-        chunks_length=int(tables.chunks["stored"].sum()),
-        content_size=int(tables.blobs["size"].sum()),
-        tables=tables.entries(),
-        artifacts=(),
-        removed=(),
-    )
-
-
 def head_of(tables: Tables) -> tuple[bytes, int, Manifest]:
-    manifest = manifest_of(tables)
+    manifest = manifest_for(tables, sequence=2)
     data = build_manifest(manifest)
     return data + b"".join(as_bytes(table) for table in tables.all()), len(data), manifest
 
@@ -111,27 +91,27 @@ def test_counts_that_do_not_fit_the_head_are_refused_before_allocation() -> None
 def test_segments_that_shift_by_one_byte_are_refused(shift: int) -> None:
     tables = tables_of([[(0, 0, 4)], [(0, 4 + shift, 6 - max(shift, 0))]], [10])
     with pytest.raises(FormatError, match="B-15"):
-        check_tables(manifest_of(tables), tables)
+        check_tables(manifest_for(tables, sequence=2), tables)
 
 
 def test_two_wrongs_that_add_up_right_are_refused() -> None:
     # A byte twice in chunk 0 and a byte of chunk 1 never: the sums agree, the cover does not.
     tables = tables_of([[(0, 0, 5)], [(0, 4, 6)], [(1, 0, 4)]], [10, 5])
     with pytest.raises(FormatError, match="B-15"):
-        check_tables(manifest_of(tables), tables)
+        check_tables(manifest_for(tables, sequence=2), tables)
 
 
 def test_a_segment_that_runs_from_one_chunk_into_the_next_is_refused() -> None:
     tables = tables_of([[(0, 0, 15)]], [10, 5])
     with pytest.raises(FormatError, match="B-15"):
-        check_tables(manifest_of(tables), tables)
+        check_tables(manifest_for(tables, sequence=2), tables)
 
 
 def test_sizes_that_would_wrap_around_are_refused() -> None:
     tables = tables_of([[(0, 0, 4)], [(0, 4, 6)]], [10])
     tables.blobs["size"] = [2**64 - 6, 16]
     with pytest.raises(FormatError, match="B-13"):
-        check_tables(manifest_of(tables_of([[(0, 0, 4)], [(0, 4, 6)]], [10])), tables)
+        check_tables(manifest_for(tables_of([[(0, 0, 4)], [(0, 4, 6)]], [10]), sequence=2), tables)
 
 
 def test_a_record_far_behind_the_first_slice_is_checked_and_named() -> None:
@@ -147,7 +127,7 @@ def test_a_record_far_behind_the_first_slice_is_checked_and_named() -> None:
     chunks["raw"] = chunks["stored"] = 1
     chunks["offset"] = np.arange(count)
     tables = Tables(blobs, segments, chunks, np.zeros(0, REQUIRED))
-    manifest = manifest_of(tables)
+    manifest = manifest_for(tables, sequence=2)
     check_tables(manifest, tables)
     segments["flags"][-1] = 1
     with pytest.raises(FormatError, match=f"record {count - 1}: flags"):
@@ -166,7 +146,7 @@ def test_digests_that_differ_in_trailing_zeros_are_told_apart() -> None:
     tables = tables_of([[(0, 0, 4)], [(0, 4, 6)]], [10])
     tables.blobs["sha256"][0] = b"a" * 31 + b"\0"
     tables.blobs["sha256"][1] = b"a" * 31 + b"\1"
-    check_tables(manifest_of(tables), tables)
+    check_tables(manifest_for(tables, sequence=2), tables)
     assert tables.find_blob("sha256:" + (b"a" * 31 + b"\0").hex()) == 0
 
 
