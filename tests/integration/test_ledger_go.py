@@ -1,33 +1,19 @@
 """Go's own note and tlog packages judge a ledger: the checkpoint opens, the tree is the one that it signs."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from go_judges import build_judge
 from ledgers import open_desk
 
 SOURCE = Path(__file__).parent / "go-ledger-check"
-GO = shutil.which("go")
 VECTORS = Path(__file__).parents[1] / "vectors" / "ledger"
 
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if GO is None:
-        pytest.skip("needs Go 1.22 or newer on the path to build the judge")
-    program = tmp_path_factory.mktemp("go") / "ledgercheck"
-    # the real home: Go keeps its module and build caches there
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
-    command = [GO, "build", "-o", str(program), "."]
-    built = subprocess.run(
-        command, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    if built.returncode and ("dial tcp" in built.stderr or "no such host" in built.stderr or "proxy" in built.stderr):
-        pytest.skip(f"needs the Go module proxy once, to fetch golang.org/x/mod: {built.stderr.strip()[-200:]}")
-    assert built.returncode == 0, built.stderr
-    return program
+    return build_judge(SOURCE, tmp_path_factory.mktemp("go"), go="1.22", fetches="golang.org/x/mod")
 
 
 def ask(judge: Path, vkey: str, folder: Path) -> tuple[int, str]:

@@ -1,34 +1,21 @@
 """containerd's own code reads the `hosts.toml` that we write: where it would ask for which image."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from go_judges import build_judge
 
 from tidegate_receiver.naming.formats import ReportFormat, render, write_report
 from tidegate_receiver.naming.rows import NameRow
 
 SOURCE = Path(__file__).parent / "go-hosts-check"
-GO = shutil.which("go")
 DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if GO is None:
-        pytest.skip("needs Go 1.24 or newer on the path to build the judge")
-    program = tmp_path_factory.mktemp("go") / "hostscheck"
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
-    command = [GO, "build", "-o", str(program), "."]
-    built = subprocess.run(
-        command, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    if built.returncode and any(word in built.stderr for word in ("dial tcp", "no such host", "proxy", "toolchain")):
-        pytest.skip(f"needs the Go module proxy once, to fetch containerd's code: {built.stderr.strip()[-200:]}")
-    assert built.returncode == 0, built.stderr
-    return program
+    return build_judge(SOURCE, tmp_path_factory.mktemp("go"), go="1.24", fetches="containerd's code")
 
 
 def asks(judge: Path, folder: Path, host: str) -> list[str]:
