@@ -17,7 +17,7 @@ from tidegate import __version__
 from tidegate.commands.options import Invocation, PluginGroup
 from tidegate.errors import HostError, TidegateError, UsageError
 from tidegate.files import host_error
-from tidegate.report import print_error
+from tidegate.report import drop_output, print_error
 
 INTERRUPTED = 130
 
@@ -137,7 +137,7 @@ def run(arguments: list[str]) -> int:
         print("tidegate: interrupted; what was done so far is kept", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away: no complaint at exit
+        drop_output()
         return 1
     except OSError as error:
         ours = _refused_by_host(error)

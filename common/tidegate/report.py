@@ -7,6 +7,7 @@ said here goes through `screen_lines` besides, so that no terminal escape of a s
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,4 +110,12 @@ def print_error(error: TidegateError, *, json_lines: bool = False) -> None:
         print(f"tidegate: hint: {screen_lines(error.hint)}", file=sys.stderr)
     if json_lines:
         values = {"error": error.message, "class": type(error).__name__, "exit_code": error.exit_code}
-        Report(json_lines=True).object({**values, "hint": error.hint})
+        try:
+            Report(json_lines=True).object({**values, "hint": error.hint})
+        except BrokenPipeError:
+            drop_output()  # the exit code still says what happened
+
+
+def drop_output() -> None:
+    """Whoever read our output went away: let what is left go nowhere, without a complaint at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

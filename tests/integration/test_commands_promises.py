@@ -230,3 +230,17 @@ def test_an_auditor_who_may_not_open_the_state_can_verify_the_ledger(sides: tupl
     assert verify_workspace(workspace).summary.endswith("not checked against any outside checkpoint")
     against = verify_workspace(workspace, sides[0].root / "ledger" / "checkpoint")
     assert against.agrees_with
+
+
+@pytest.mark.parametrize(("words", "code"), [("show /nowhere --json", 18), ("show 1 --json", 1)])
+def test_a_reader_of_the_output_who_goes_away_hides_no_exit_code(
+    sides: tuple[Host, Host], words: str, code: int
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*tidegate_command(), *words.split()]
+    environment = {**os.environ, "TIDEGATE_ROOT": str(sides[0].root)}
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False, text=True)
+    os.close(writing)
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr

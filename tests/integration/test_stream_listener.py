@@ -378,6 +378,19 @@ def test_a_link_that_falls_silent_while_no_listener_runs_is_told_by_the_next_one
     assert [event for event in high.events() if "heartbeat" in event] == ["heartbeat-lost", "heartbeat-regained"]
 
 
+def test_heartbeats_of_a_stranger_by_thousands_do_not_keep_the_real_one_out(low: LowSide, high: HighSide) -> None:
+    stranger = signer("somebody else")
+    flood = [heartbeat(low, number, carrier=stranger) for number in range(1, 3001)]
+    with listening(high) as listener:
+        for start in range(0, len(flood), 60):
+            listener.send(flood[start : start + 60])
+            time.sleep(0.005)
+            if start == 2400:
+                listener.send([heartbeat(low, 1)])
+        listener.wait_for(lambda: listener.counts.heartbeats == 1)
+        assert listener.counts.heartbeats_refused > 1000
+
+
 def test_a_link_whose_key_was_rotated_is_not_silent(low: LowSide, high: HighSide) -> None:
     with listening(high) as listener:
         listener.send([heartbeat(low, 1)])
@@ -419,6 +432,12 @@ def test_a_reader_is_gone_when_its_listener_is(high: HighSide) -> None:
         assert Path(f"/proc/{reader}").exists()
     assert not Path(f"/proc/{reader}").exists()
     assert os.getpid() != reader
+
+
+def test_a_listener_whose_reader_is_killed_says_so_and_ends(high: HighSide) -> None:
+    with pytest.raises(HostError, match="reads the socket ended: signal 9"), listening(high) as listener:
+        os.kill(listener.worker.reader_pid, signal.SIGKILL)
+        listener.wait_for(lambda: listener.worker.status.stopped)
 
 
 def test_preambles_in_pieces_out_of_order_still_lead_on(low: LowSide, high: HighSide, bundle: SignedBundle) -> None:

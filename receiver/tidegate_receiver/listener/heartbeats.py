@@ -76,12 +76,12 @@ class Heartbeats:
         if len(data) > FRAME_MAX_BYTES or tag_of(data) != tag:
             counts.heartbeats_refused += 1  # no tag is blamed for bytes that are not its own
             return
-        if not self.speakers.spend():
-            return
-        self._seen.add(tag)
         try:
             frame = read_heartbeat_frame(data)
-            chain = self.speakers.verify_key(frame.key_id)
+            chain = self.speakers.verify_key(frame.key_id)  # before the budget: whoever has no key spends none of it
+            if not self.speakers.spend():
+                return
+            self._seen.add(tag)
             verify_heartbeat(frame, chain)
             heartbeat = parse_heartbeat(frame)
             check_channel(chain, heartbeat.channel, heartbeat.epoch, "heartbeat")

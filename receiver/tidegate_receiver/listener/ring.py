@@ -43,7 +43,9 @@ class Ring:
         end = self.control_offset + slot_count * CONTROL_BYTES
         self.slots_offset = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
         self.nbytes = self.slots_offset + slot_count * SLOT_BYTES
-        self.memory = mmap.mmap(fd, self.nbytes)
+        # All of it now: the first round of a stream has no time for 8192 page faults, and a small kernel buffer
+        # would overflow meanwhile.
+        self.memory = mmap.mmap(fd, self.nbytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         self._view = memoryview(self.memory)
         # Items of a cast view are stored by one aligned move; struct.pack_into fills with zeros first, which the
         # other process would see.

@@ -172,7 +172,7 @@ class Worker:
                 taken += count
                 ring.set(TAKEN, taken)
             elif reader.poll() is not None:
-                raise HostError(f"the process that reads the socket ended: {os.strerror(ring.get(ERRNO))}")
+                raise HostError(f"the process that reads the socket ended: {_why_ended(ring, reader)}")
             self._tick(ring, is_behind=filled >= FEW_SLOTS)
 
     @staticmethod
@@ -311,6 +311,13 @@ class Worker:
         self._bundles += 1
         if self.options.stop_after and self._bundles >= self.options.stop_after:
             self._stop = True
+
+
+def _why_ended(ring: Ring, reader: subprocess.Popen[bytes]) -> str:
+    code = reader.poll()
+    if ring.get(ERRNO):
+        return os.strerror(ring.get(ERRNO))
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def _is_crowded(batch: Batch) -> bool:
