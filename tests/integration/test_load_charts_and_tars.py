@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from charts import make_chart
 from content import add_files, add_image, add_index, add_referrer, tar_of
 from image_tars import digest_of, images_lock, imgpkg_tar, pushed
 from registry import running_registry
+from serving import serving
 
 from tidegate.charts.archive import read_chart
 from tidegate.charts.artifact import add_chart
@@ -84,15 +84,8 @@ class Repository(BaseHTTPRequestHandler):
 def repository(answers: dict[tuple[str, str], int] | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
     files: dict[str, bytes] = {}
     handler = type("Handler", (Repository,), {"files": files, "answers": answers or {}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", files
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as host:
+        yield f"http://{host}", files
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from content import add_image, tar_of
 from registry import running_registry
+from serving import serving
 from two_sides import Sides
 
 from tidegate.depot.store import Depot
@@ -128,15 +128,8 @@ def listener(status: int = 200, seconds: float = 0.0) -> Iterator[tuple[str, lis
         def log_message(self, format: str, *args: object) -> None:
             del format, args
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/start?job=7", heard
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as host:
+        yield f"http://{host}/start?job=7", heard
 
 
 def hooks(sides: Sides) -> list[tuple[object, object]]:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from serving import serving
+
 #: given method and path: None to answer well, a status to answer so, "hang" or "lie"
 Fault = Callable[[str, str], int | str | None]
 
@@ -43,15 +45,12 @@ class BadRegistry(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def bad_registry() -> Iterator[BadRegistry]:
-    with BadRegistry() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    server = BadRegistry()
+    with serving(server):
         try:
             yield server
         finally:
             server.ended.set()
-            server.shutdown()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

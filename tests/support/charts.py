@@ -2,10 +2,7 @@
 
 import base64
 import gzip
-import io
 import json
-import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +11,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
+from image_tars import plain_tar
+from serving import serving
 
 TEMPLATE = b"""apiVersion: v1
 kind: Pod
@@ -30,17 +29,7 @@ VALUES = b"image: {repository: registry.example/web, tag: '2'}\n"
 
 def tgz(members: dict[str, bytes], *, links: dict[str, str] | None = None) -> bytes:
     """A gzipped tar of `members`, in their order, and symbolic `links`; the same input gives the same bytes."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-        for name, target in (links or {}).items():
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = tarfile.SYMTYPE, target
-            tar.addfile(info)
-    return gzip.compress(plain.getvalue(), mtime=0)
+    return gzip.compress(plain_tar(members, links), mtime=0)
 
 
 def chart_yaml(name: str, version: str, **fields: object) -> bytes:
@@ -111,12 +100,5 @@ class _Breaking(_Quiet):
 def serving_folder(folder: Path, *, guarded: bool = False, breaking: bool = False) -> Iterator[str]:
     """A plain HTTP server over `folder`; gives its address. With `guarded` for robot, whose password is geheimnis."""
     handler = type("Breaking", (_Breaking,), {"seen": set()}) if breaking else _Guarded if guarded else _Quiet
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))) as host:
+        yield f"http://{host}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from serving import serving
+
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -163,12 +165,8 @@ def faulty_registry() -> Iterator[FaultyRegistry]:
     server = Server(("127.0.0.1", 0), Handler)
     registry = FaultyRegistry(f"127.0.0.1:{server.server_address[1]}")
     server.registry = registry
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield registry
-    finally:
-        registry.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with serving(server):
+        try:
+            yield registry
+        finally:
+            registry.release.set()

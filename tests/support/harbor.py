@@ -6,7 +6,6 @@ It answers as Harbor's document of its API v2.0 says; everything under ``/v2/`` 
 import http.client
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from registry import PASSWORD, USER
+from serving import serving
 
 AUTHORIZATION = "Basic YWRhOmdlaGVpbS00NzEx"  # USER:PASSWORD
 assert (USER, PASSWORD) == ("ada", "geheim-4711")
@@ -101,12 +101,5 @@ def running_harbor(behind: str) -> Iterator[Harbor]:
     """A Harbor on a free port before the registry at `behind`."""
     harbor = Harbor()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"harbor": harbor, "behind": behind}))
-    harbor.host = f"127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as harbor.host:
         yield harbor
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

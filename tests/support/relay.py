@@ -1,10 +1,11 @@
 """A mail relay as far as `smtplib` needs one: it takes mail on a free port and keeps it."""
 
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from serving import serving
 
 
 @dataclass
@@ -58,12 +59,5 @@ class _Server(socketserver.ThreadingTCPServer):
 def running_relay() -> Iterator[Relay]:
     """A relay on this machine."""
     relay = Relay()
-    with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"relay": relay})) as server:
-        relay.address = f"127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield relay
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"relay": relay}))) as relay.address:
+        yield relay

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 from registry import PASSWORD, USER, Guard
+from serving import serving
 
 SERVICE = "test-registry"
 IDENTITY = "identity-token-0815"
@@ -103,11 +103,5 @@ def token_server(authority: Authority) -> Iterator[TokenServer]:
     """Run one on a free port of this machine."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.tokens = TokenServer(authority, url=f"http://127.0.0.1:{server.server_address[1]}/token")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server.tokens
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
