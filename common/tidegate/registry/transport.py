@@ -323,6 +323,8 @@ class Transport:
             return PassingError(
                 f"{where}: cannot connect to {self.base}", hint="is the name right, and does it answer?"
             )
+        if isinstance(reason, SSLError) and _is_cut(reason):
+            return PassingError(f"{where}: connection lost: TLS ended in the middle")
         if isinstance(reason, SSLError):
             return RegistryError(
                 f"{where}: TLS fails: {reason}",
@@ -347,7 +349,8 @@ class Transport:
             error.wait_seconds = _seconds(response.headers.get("Retry-After"))
             error.is_throttle = status == 429 or error.wait_seconds > 0
             if error.wait_seconds:  # the other threads of this registry wait too
-                self._not_before = time.monotonic() + error.wait_seconds
+                asked = min(error.wait_seconds, self.timeouts.longest_throttle_seconds)
+                self._not_before = time.monotonic() + asked
         else:
             error = RegistryError(where)
         error.status, error.code = status, code
@@ -393,6 +396,11 @@ def _origin(url: str) -> str:
     """Scheme, host and port: who is asked. Two ways to write one place are two, which only costs a connection."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}".lower()
+
+
+def _is_cut(error: SSLError) -> bool:
+    """Whether the other end went away in the middle, rather than that one of the two does not believe the other."""
+    return any(isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) for cause in error.args)
 
 
 def _seconds(text: str | None) -> float:
