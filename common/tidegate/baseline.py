@@ -35,6 +35,7 @@ BLOBS_MAX = 2**20
 #: 64 letters of a digest and up to 14 of a size with its comma, for each blob
 PAYLOAD_MAX_BYTES = 80 * MIB + 4096
 FILE_MAX_BYTES = PAYLOAD_MAX_BYTES + MIB
+WINDOW_MAX_BYTES = 128 * MIB
 _SIZE_MAX = 2**42  # bytes: what a bundle can require, docs/format/bundle.md, B-19
 _LEVEL = 9  # digests do not compress beyond their hexadecimal form; sizes do
 
@@ -162,7 +163,9 @@ def _decompress(frame: bytes) -> bytes:
         parameters = zstandard.get_frame_parameters(frame)
         if not 0 < parameters.content_size <= PAYLOAD_MAX_BYTES or parameters.dict_id:
             raise FormatError(f"baseline: a frame of {parameters.content_size} bytes, limit {PAYLOAD_MAX_BYTES} (I-4)")
-        payload = zstandard.ZstdDecompressor(max_window_size=128 * MIB).decompress(
+        if parameters.window_size > WINDOW_MAX_BYTES:  # the limit given below counts for streams alone
+            raise FormatError(f"baseline: a window of {parameters.window_size} bytes, limit {WINDOW_MAX_BYTES} (I-4)")
+        payload = zstandard.ZstdDecompressor(max_window_size=WINDOW_MAX_BYTES).decompress(
             frame, max_output_size=PAYLOAD_MAX_BYTES, read_across_frames=False, allow_extra_data=False
         )
     except zstandard.ZstdError as error:

@@ -443,6 +443,15 @@ def test_tokens_are_judged_as_the_vectors_say(name: str, case: dict[str, Any]) -
     assert (refused.value.cause, refused.value.rule) == (case["answer"], case["rule"])
 
 
+@pytest.mark.parametrize(("name", "case"), vectors_of("baseline"))
+def test_baselines_are_judged_as_the_vectors_say(name: str, case: dict[str, Any]) -> None:
+    said = json.loads((VECTORS / "baseline" / "expected.json").read_text())
+    data = (VECTORS / "baseline" / f"{name}.baseline").read_bytes()
+    public = bytes.fromhex(said["public"])
+    found = expect(case["answer"], case["rule"], lambda: baseline.read_baseline(data, said["site"], public))
+    assert found is None or (found.id, found.sizes) == (case["id"], case["blobs"])
+
+
 SLIP_CAUSES = {"SlipMistypedError": slip.MISTYPED, "SlipForgedError": slip.FORGED}
 # slip.md, Example: whose ledger key, and which channel.
 SLIP_KEY = bytes.fromhex("03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8")
