@@ -21,7 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(RUN)/mypy
 	$(RUN)/lint-imports --no-cache
 
-# The figures of docs/benchmarks.md, each peer measured in the same run. Takes some 25 minutes; nothing else should run.
+# The figures of docs/benchmarks.md, each peer measured in the same run. Takes some 35 minutes; nothing else should run.
 bench: $(VENV)/.installed-dev system-packages
 	$(RUN)/python bench/run.py
 
