@@ -61,9 +61,9 @@ def test_every_document_that_is_named_is_there() -> None:
     assert missing == []
 
 
-def test_every_decision_has_a_number_of_its_own_that_its_title_repeats() -> None:
+def test_every_decision_has_a_number_of_its_own_without_a_gap() -> None:
     pages = sorted(DECISIONS.glob("*.md"))
-    assert len({page.name[:4] for page in pages}) == len(pages)
+    assert [page.name[:4] for page in pages] == [f"{number:04d}" for number in range(1, len(pages) + 1)]
     titles = {page.name: page.read_text().splitlines()[0] for page in pages}
     assert {name: title for name, title in titles.items() if not title.startswith(f"# {int(name[:4])}. ")} == {}
 
