@@ -115,6 +115,23 @@ def test_a_chart_is_sent_once_with_its_provenance(depot: Depot, beginning: str) 
 
 
 @pytest.mark.parametrize("beginning", ["chartmuseum+", "put+"])
+def test_a_load_that_ended_before_the_provenance_sends_it_the_next_time(depot: Depot, beginning: str) -> None:
+    with repository() as (url, files):
+        chart = chart_item(depot)
+        loader = open_loader(f"{beginning}{url}", depot)
+        loader.load(chart)
+        del files["app-1.2.3+b.7.tgz.prov"]
+        found = loader.load(chart)
+        assert (found.changed, found.size_bytes) == (True, len(b"signed"))
+        assert files["app-1.2.3+b.7.tgz.prov"] == b"signed"
+        files["app-1.2.3+b.7.tgz.prov"] = b"signed by another"
+        found = loader.load(chart)
+        assert not found.changed
+        assert "another signature, which stays" in found.notes[0]
+        assert files["app-1.2.3+b.7.tgz.prov"] == b"signed by another"
+
+
+@pytest.mark.parametrize("beginning", ["chartmuseum+", "put+"])
 def test_another_chart_of_the_same_version_is_never_replaced(depot: Depot, beginning: str) -> None:
     with repository() as (url, files):
         files["app-1.2.3+b.7.tgz"] = b"another"

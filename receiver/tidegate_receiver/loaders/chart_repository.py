@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from tidegate.charts.archive import CHART_MAX_BYTES
 from tidegate.charts.artifact import PROVENANCE_MAX_BYTES, ChartBlobs, chart_blobs
 from tidegate.charts.metadata import METADATA_MAX_BYTES, ChartMetadata, parse_metadata
-from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, parse_manifest
+from tidegate.depot.descriptors import MANIFEST_MAX_BYTES, Descriptor, parse_manifest
 from tidegate.errors import BlobMissingError, FormatError, LoadError, NameTakenError
 from tidegate.registry.client import RegistryClient
 from tidegate.registry.transport import Transport
@@ -21,6 +21,7 @@ from tidegate_receiver.loaders.items import LEFT_OUT, BlobSource, LoadedItem, Lo
 
 _FOUND = frozenset({200})
 _MAYBE = frozenset({200, 404})
+#: 409, where nothing was there: the answer to a first attempt was lost; what is there is read back
 _STORED = frozenset({200, 201, 202, 204, 409})
 
 
@@ -74,19 +75,26 @@ class ChartRepositoryLoader:
             note = f"{item.name}: is no chart, and is left out of {self.target}"
             return LoadedItem(item.name, LEFT_OUT, item.root.digest, changed=False, notes=(note,))
         place = f"{self.target}/{chart.metadata.file_name}"
-        present = self._present(chart)
-        if present == chart.blobs.content.digest:
-            return LoadedItem(item.name, place, item.root.digest, changed=False)
-        if present:
+        present = self._present(chart.metadata.file_name)
+        if present and present != chart.blobs.content.digest:
             raise NameTakenError(
                 f"{place}: is there with other bytes ({present[:19]}, not {chart.blobs.content.digest[:19]})",
                 hint="a version of a chart is never replaced: remove it there by hand, if it is wrong",
             )
-        size = self._send(chart)
-        found = self._present(chart)
-        if found != chart.blobs.content.digest:
-            raise LoadError(f"{place}: read back it is {found or 'not there'}, sent was {chart.blobs.content.digest}")
-        return LoadedItem(item.name, place, item.root.digest, changed=True, size_bytes=size)
+        size = 0 if present else self._send(chart.metadata.file_name, "charts", chart.blobs.content, CHART_MAX_BYTES)
+        signed, notes = self._send_provenance(chart, place)
+        changed = not present or bool(signed)
+        return LoadedItem(item.name, place, item.root.digest, changed, size + signed, notes)
+
+    def _send_provenance(self, chart: _Chart, place: str) -> tuple[int, tuple[str, ...]]:
+        """Bytes sent, and what there is to say. Also of a chart that is there: a load may have ended in between."""
+        wanted, file = chart.blobs.provenance, f"{chart.metadata.file_name}.prov"
+        if wanted is None:
+            return 0, ()
+        present = self._present(file)
+        if present and present != wanted.digest:
+            return 0, (f"{place}.prov: is there with another signature, which stays",)
+        return (0 if present else self._send(file, "prov", wanted, PROVENANCE_MAX_BYTES)), ()
 
     def _chart(self, item: LoadItem) -> _Chart | None:
         if item.root.is_index:
@@ -101,23 +109,22 @@ class ChartRepositoryLoader:
         except FormatError as error:
             raise LoadError(error.message) from None
 
-    def _present(self, chart: _Chart) -> str:
-        """The digest of what is there under the chart's name and version; empty where nothing is."""
-        file = quote(chart.metadata.file_name, safe="+")
+    def _present(self, name: str) -> str:
+        """The digest of what is there under the name of a file; empty where nothing is."""
+        file = quote(name, safe="+")
         path = f"{self._path}/charts/{file}" if self._style is Style.MUSEUM else f"{self._path}/{file}"
-        what = chart.metadata.file_name
-        response = self._transport.send("GET", path, what=what, expect=_MAYBE)
-        data = self._transport.read_all(response, what, CHART_MAX_BYTES)
+        response = self._transport.send("GET", path, what=name, expect=_MAYBE)
+        data = self._transport.read_all(response, name, CHART_MAX_BYTES)
         return f"sha256:{sha256(data).hexdigest()}" if response.status == 200 else ""
 
-    def _send(self, chart: _Chart) -> int:
-        content = self._source.read_blob(chart.blobs.content.digest, max_bytes=CHART_MAX_BYTES)
-        self._put(chart.metadata.file_name, "charts", content)
-        if chart.blobs.provenance is None:
-            return len(content)
-        provenance = self._source.read_blob(chart.blobs.provenance.digest, max_bytes=PROVENANCE_MAX_BYTES)
-        self._put(f"{chart.metadata.file_name}.prov", "prov", provenance)
-        return len(content) + len(provenance)
+    def _send(self, file: str, endpoint: str, blob: Descriptor, max_bytes: int) -> int:
+        """Send a file and read it back; how many bytes it has."""
+        data = self._source.read_blob(blob.digest, max_bytes=max_bytes)
+        self._put(file, endpoint, data)
+        found = self._present(file)
+        if found != blob.digest:
+            raise LoadError(f"{self.target}/{file}: read back it is {found or 'not there'}, sent was {blob.digest}")
+        return len(data)
 
     def _put(self, file: str, endpoint: str, data: bytes) -> None:
         headers = {"Content-Type": "application/octet-stream", "X-Checksum-Sha256": sha256(data).hexdigest()}
