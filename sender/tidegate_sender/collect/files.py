@@ -108,13 +108,18 @@ def collect_files(
 def _write_tars(
     tree: Tree, commit: BlobSink, progress: Callable[[int], object], tar_max_bytes: int
 ) -> Iterator[tuple[TarPlan, Descriptor]]:
-    """Every tar with its descriptor, in order; a few are in work at a time."""
+    """Every tar with its descriptor, in order; a few are in work at a time.
+
+    They take turns where small files are looked at and read, and work side by side where a full buffer is hashed and
+    written: threads that make short calls together hand the interpreter to and fro, and spend half as much on that.
+    """
     under_way: deque[tuple[TarPlan, Future[Descriptor]]] = deque()
-    stop = threading.Event()
+    stop, turn = threading.Event(), threading.Lock()
+    plans = tree.tars(max_bytes=tar_max_bytes)
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="tar") as pool:
         try:
-            for plan in tree.tars(max_bytes=tar_max_bytes):
-                under_way.append((plan, pool.submit(_write_tar, tree, plan, commit, progress, stop)))
+            while (plan := _next_plan(plans, turn)) is not None:
+                under_way.append((plan, pool.submit(_write_tar, tree, plan, commit, progress, stop, turn)))
                 if len(under_way) > _WORKERS:
                     first, future = under_way.popleft()
                     yield first, future.result()
@@ -126,11 +131,21 @@ def _write_tars(
             stop.set()
 
 
+def _next_plan(plans: Iterator[TarPlan], turn: threading.Lock) -> TarPlan | None:
+    with turn:
+        return next(plans, None)
+
+
 def _write_tar(
-    tree: Tree, plan: TarPlan, commit: BlobSink, progress: Callable[[int], object], stop: threading.Event
+    tree: Tree,
+    plan: TarPlan,
+    commit: BlobSink,
+    progress: Callable[[int], object],
+    stop: threading.Event,
+    turn: threading.Lock,
 ) -> Descriptor:
-    with commit.writer(expected_size=plan.length) as writer:
-        tar = _TarWriter(writer, progress, stop)
+    with turn, commit.writer(expected_size=plan.length) as writer:
+        tar = _TarWriter(writer, progress, stop, turn)
         for member in plan.members:
             tar.put(header(member))
             if member.kind is MemberKind.FILE:
@@ -141,10 +156,15 @@ def _write_tar(
 
 
 class _TarWriter:
-    """Gathers headers and contents in one buffer, so that small files cost no write of their own."""
+    """Gathers headers and contents in one buffer, so that small files cost no write of their own.
 
-    def __init__(self, writer: SinkWriter, progress: Callable[[int], object], stop: threading.Event) -> None:
-        self._writer, self._progress, self._stop = writer, progress, stop
+    Whoever uses it holds `turn`, which is given up while a full buffer is hashed and written.
+    """
+
+    def __init__(
+        self, writer: SinkWriter, progress: Callable[[int], object], stop: threading.Event, turn: threading.Lock
+    ) -> None:
+        self._writer, self._progress, self._stop, self._turn = writer, progress, stop, turn
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._used = 0
 
@@ -185,7 +205,11 @@ class _TarWriter:
     def flush(self) -> None:
         if self._stop.is_set():
             raise CollectError("given up, since another part of the tree failed")
-        self._writer.write(self._buffer[: self._used])
+        self._turn.release()
+        try:
+            self._writer.write(self._buffer[: self._used])
+        finally:
+            self._turn.acquire()
         self._progress(self._used)
         self._used = 0
 
