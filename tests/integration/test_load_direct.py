@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from content import add_image, tar_of
 from images import Layout, push_by_skopeo
 from registry import running_registry
@@ -113,3 +114,27 @@ def test_cleanup_lets_go_what_no_direct_load_asks_for_any_more(sides: Sides, tmp
         assert cleanup("--remove")["goes"] == []
         (stays,) = [item for item in cleanup()["stays"] if item["name"] == "direct"]
         assert "may be removed" in str(stays["why"])
+
+
+def test_kyverno_is_told_the_format_of_the_signatures(sides: Sides, tmp_path: Path, release: Cosign) -> None:
+    with running_registry(tmp_path / "up", v3=True) as up, running_registry(tmp_path / "one") as one:
+        layout = Layout(tmp_path / "layout")
+        entries = []
+        for name in ("tagged", "bundled"):
+            image = layout.tag(layout.image([{name: b"x" * 50}]), name)
+            push_by_skopeo(layout.folder, name, f"{up}/{name}:1")
+            release.sign(f"{up}/{name}@{image.digest}", bundle=name == "bundled")
+            entries.append(f'  - {{ref: "{up}/{name}:1", expect: {{signed-by: [{release.public}]}}}}\n')
+        listed = tmp_path / "list.yaml"
+        listed.write_text(f"tidegate: 1\nimages:\n{''.join(entries)}")
+        sides.high.good("load", "--direct", listed, "--to", one)
+        (policy,) = yaml.safe_load_all(sides.high.good("names", "--to", one, "--format", "kyverno").out)
+        told = {
+            verify["imageReferences"][0]: verify["type"]
+            for rule in policy["spec"]["rules"]
+            for verify in rule["verifyImages"]
+        }
+        assert told == {f"{one}/bundled:*": "SigstoreBundle", f"{one}/tagged:*": "Cosign"}
+        answer = sides.high.good("names", "--to", one, "--format", "policy-controller")
+        assert f"{one}/bundled:1: is signed in the bundle format alone" in answer.err
+        assert "/tagged:1: is signed" not in answer.err

@@ -194,6 +194,17 @@ def test_a_rule_covers_the_repository_only_where_all_of_it_expects_the_same_keys
     assert sorted(patterns) == sorted([whole, ["new.example:5000/x/y@sha256:" + "b" * 64]])
 
 
+def test_the_format_of_the_signatures_decides_what_policies_say() -> None:
+    signed = NameRow("q.io/a:1", "n.example/a:1", *["sha256:" + "a" * 64] * 2, "image", SIGNED[:1])
+    tag = NameRow("q.io/a:s", f"n.example/a:sha256-{'a' * 64}.sig", *["sha256:" + "e" * 64] * 2, "attachment")
+    bundle = NameRow("q.io/a@b", "n.example/a@sha256:" + "f" * 64, *["sha256:" + "f" * 64] * 2, "attachment")
+    for rows, kind in (((signed, tag, bundle), "Cosign"), ((signed, bundle), "SigstoreBundle"), ((signed,), "Cosign")):
+        (policy,) = documents(rows, "kyverno")
+        assert policy["spec"]["rules"][0]["verifyImages"][0]["type"] == kind
+        notes = render(rows, ReportFormat.POLICY_CONTROLLER).notes
+        assert bool(notes) == (kind == "SigstoreBundle")
+
+
 def test_kbld_finds_the_names_as_manifests_write_them() -> None:
     (config,) = documents(EVERY, "kbld")
     written = {item["image"] for item in config["overrides"]}

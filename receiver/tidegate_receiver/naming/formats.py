@@ -91,7 +91,13 @@ def render(
         ReportFormat.POLICY_CONTROLLER: lambda: policies.controller_policies(rows, OBJECT_NAME),
     }
     text = writers[kind]()
-    return Report({"": text}, () if text else (f"{kind}: nothing of what is there belongs into it",))
+    notes = [] if text else [f"{kind}: nothing of what is there belongs into it"]
+    if kind is ReportFormat.POLICY_CONTROLLER:
+        why = (
+            "is signed in the bundle format alone, which policy-controller does not check by key: it lets none of it in"
+        )
+        notes += [f"{row.new}: {why}" for row in policies.bundled_images(rows)]
+    return Report({"": text}, tuple(notes))
 
 
 def write_report(report: Report, path: Path) -> tuple[Path, ...]:

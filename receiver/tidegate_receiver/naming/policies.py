@@ -5,13 +5,16 @@ for Kyverno, a policy each for policy-controller (whose authorities are alternat
 since none can be reached. A rule covers a whole repository where all that was put there expects the same keys: whoever
 moves a tag, or names another digest, does not get past it. Else it covers those images, and the others are free.
 
+policy-controller checks keys by ``.sig`` tags alone; Kyverno takes Sigstore's bundle format too, where it is told so.
 Fields: kyverno.io/v1 ClusterPolicy (Kyverno 1.13 or newer), policy.sigstore.dev/v1beta1 ClusterImagePolicy.
 """
 
 import base64
 import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from tidegate.provenance.attachments import ATTACHMENT, attached_tag
 from tidegate.provenance.keys import PublicKey
 from tidegate_receiver.naming.carvel import object_name
 from tidegate_receiver.naming.rows import NameRow
@@ -26,17 +29,17 @@ def kyverno_policies(rows: Iterable[NameRow], name: str) -> str:
             "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
             "verifyImages": [
                 {
-                    "type": "Cosign",
+                    "type": "SigstoreBundle" if group.is_bundle else "Cosign",
                     "failureAction": "Enforce",
-                    "imageReferences": patterns,
+                    "imageReferences": list(group.patterns),
                     "required": True,
                     "mutateDigest": True,
                     "verifyDigest": True,
-                    "attestors": [{"count": 1, "entries": [{"keys": _kyverno_key(key)}]} for key in keys],
+                    "attestors": [{"count": 1, "entries": [{"keys": _kyverno_key(key)}]} for key in group.keys],
                 }
             ],
         }
-        for number, (keys, patterns) in enumerate(_by_keys(rows, _references), 1)
+        for number, group in enumerate(_groups(rows, _references), 1)
     ]
     if not rules:
         return ""
@@ -47,9 +50,9 @@ def kyverno_policies(rows: Iterable[NameRow], name: str) -> str:
 def controller_policies(rows: Iterable[NameRow], name: str) -> str:
     """A ClusterImagePolicy for each key, for all images that it must have signed; "" where there is none."""
     by_key: dict[str, tuple[PublicKey, dict[str, None]]] = {}
-    for keys, patterns in _by_keys(rows, _globs):
-        for key in keys:
-            by_key.setdefault(key.key_id, (key, {}))[1].update(dict.fromkeys(patterns))
+    for group in _groups(rows, _globs):
+        for key in group.keys:
+            by_key.setdefault(key.key_id, (key, {}))[1].update(dict.fromkeys(group.patterns))
     documents = [
         {
             "apiVersion": "policy.sigstore.dev/v1beta1",
@@ -65,23 +68,49 @@ def controller_policies(rows: Iterable[NameRow], name: str) -> str:
     return yaml_text(*documents) if documents else ""
 
 
-def _by_keys(
-    rows: Iterable[NameRow], patterns_of: Callable[[NameRow], tuple[str, ...]]
-) -> list[tuple[tuple[PublicKey, ...], list[str]]]:
-    """Sets of keys, and patterns of the images that all keys of a set must have signed."""
-    images = [row for row in rows if row.is_image]
-    asked: dict[str, set[tuple[str, ...]]] = {}
-    for row in images:
-        asked.setdefault(row.repository, set()).add(_ids(row))
-    found: dict[tuple[str, ...], tuple[tuple[PublicKey, ...], set[str]]] = {}
-    for row in images:
-        if not row.keys:
-            continue
-        keys = {key.key_id: key for key in row.keys}
-        is_same = len(asked[row.repository]) == 1
-        patterns = (f"{row.repository}:*", f"{row.repository}@*") if is_same else patterns_of(row)
-        found.setdefault(_ids(row), (tuple(keys[key] for key in _ids(row)), set()))[1].update(patterns)
-    return [(keys, sorted(patterns)) for _, (keys, patterns) in sorted(found.items(), key=lambda item: item[0])]
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Images that the same keys must have signed, in one format, by patterns of their names."""
+
+    keys: tuple[PublicKey, ...]
+    is_bundle: bool
+    patterns: tuple[str, ...]
+
+
+def _groups(rows: Iterable[NameRow], patterns_of: Callable[[NameRow], tuple[str, ...]]) -> tuple[_Group, ...]:
+    listed = tuple(rows)
+    bundled = frozenset(bundled_images(listed))
+    asked: dict[str, set[tuple[tuple[str, ...], bool]]] = {}
+    for row in listed:
+        if row.is_image:
+            asked.setdefault(row.repository, set()).add((_ids(row), row in bundled))
+    found: dict[tuple[tuple[str, ...], bool], set[str]] = {}
+    known: dict[str, PublicKey] = {}
+    for row in listed:
+        if row.is_image and row.keys:
+            is_same = len(asked[row.repository]) == 1
+            patterns = (f"{row.repository}:*", f"{row.repository}@*") if is_same else patterns_of(row)
+            found.setdefault((_ids(row), row in bundled), set()).update(patterns)
+            known.update({key.key_id: key for key in row.keys})
+    return tuple(
+        _Group(tuple(known[key_id] for key_id in ids), is_bundle, tuple(sorted(patterns)))
+        for (ids, is_bundle), patterns in sorted(found.items(), key=lambda item: item[0])
+    )
+
+
+def bundled_images(rows: Iterable[NameRow]) -> tuple[NameRow, ...]:
+    """Images with keys whose signatures are in Sigstore's bundle format alone: referrers, and no ``.sig`` tag."""
+    listed = tuple(rows)
+    names = {row.new for row in listed}
+    with_referrers = {row.repository for row in listed if row.kind == ATTACHMENT and "@" in row.new}
+    return tuple(
+        row
+        for row in listed
+        if row.is_image
+        and row.keys
+        and row.repository in with_referrers
+        and f"{row.repository}:{attached_tag(row.root, 'sig')}" not in names
+    )
 
 
 def _ids(row: NameRow) -> tuple[str, ...]:
