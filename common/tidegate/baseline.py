@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from tidegate import canonical
-from tidegate.clock import TIME_PATTERN
+from tidegate.clock import TIME_PATTERN, parse_time
 from tidegate.errors import FormatError, LimitError, SignatureError
 from tidegate.names import NAME
 from tidegate.trust.envelope import DETACHED_MAX_BYTES, pae, parse_detached, sign_detached
@@ -143,6 +143,10 @@ def parse_baseline(file: BaselineFile) -> Baseline:
     plain = canonical.loads(payload, _Payload, what="baseline", max_bytes=PAYLOAD_MAX_BYTES)
     if plain.format != BASELINE_FORMAT:
         raise FormatError(f"baseline: format {plain.format}, this version reads format {BASELINE_FORMAT} (I-5)")
+    try:
+        parse_time(plain.created)  # the pattern knows no months
+    except ValueError as error:
+        raise FormatError(f"baseline: {error} (I-5)") from None
     try:
         joined = bytes.fromhex(plain.digests)
     except ValueError:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tidegate.clock import format_time, parse_time
 from tidegate.config import TwoPeople
-from tidegate.errors import FormatError, NotReleasedError, SignatureError, UsageError
+from tidegate.errors import NotReleasedError, SignatureError, UsageError
 from tidegate.files import host_error, read_limited, write_durably
 from tidegate.ledger.entries import Event, KeyHolder, entry
 from tidegate.state.meta import set_floor
-from tidegate.trust.acts import ACT_MAX_BYTES, PEOPLE, Act, ActKind, approvers_of, read_act, sign_act
+from tidegate.trust.acts import ACT_MAX_BYTES, PEOPLE, Act, ActKind, approvers_of, check_act, read_act, sign_act
 from tidegate_receiver.trusted_time import read_floor
 
 if TYPE_CHECKING:
@@ -104,13 +104,9 @@ def _act(
         made = Act(ActKind.LOWER_FLOOR, site.channel_id, format_time(before), format_time(after), reason)
         return made, None
     act, envelope, _ = read_act(read_limited(file, ACT_MAX_BYTES), site.newest)
-    if act.site != site.channel_id:
-        raise FormatError(f"{file}: is of another site, {act.site[:16]}")
-    if act.before != format_time(before):
-        raise FormatError(f"{file}: was made when the floor stood at {act.before}, it is {format_time(before)} now")
+    check_act(act, site.channel_id, before, what=str(file))
     if to is not None and format_time(to) != act.after:
         raise UsageError(f"{file}: lowers the floor to {act.after}, not to {format_time(to)}")
-    _checked(before, parse_time(act.after))
     return act, envelope
 
 

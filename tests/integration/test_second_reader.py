@@ -129,6 +129,15 @@ def test_signatures_of_manifests_are_judged_as_the_vectors_say(case: dict[str, A
         assert signers == case["signers"]
 
 
+@pytest.mark.parametrize("case", cases("trust/acts.json"))
+def test_acts_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
+    site = trust.read_whole(case["site"].encode())
+    rule = rule_in(case["name"]) if case["result"] != "accept" else ""
+    act = case["act"].encode()
+    found = expect(case["result"], rule, lambda: trust.read_act(act, site.newest, site.id, case["floor"]))
+    assert found is None or (sorted(found), len(found) >= 2) == (case["holders"], case["counts"])
+
+
 @pytest.mark.parametrize("case", cases("trust/limits.json"))
 def test_limits_are_judged_as_the_vectors_say(case: dict[str, Any]) -> None:
     limits = roots.parse_limits({"limits": case["limits"]})

@@ -13,11 +13,23 @@ import nacl.secret
 import nacl.signing
 
 from second_reader import ground
-from second_reader.ground import RefusedError, field, is_hex, is_int, is_list, is_name, is_rising, need
+from second_reader.ground import (
+    RefusedError,
+    field,
+    is_hex,
+    is_int,
+    is_list,
+    is_name,
+    is_rising,
+    is_text,
+    is_time,
+    need,
+)
 from second_reader.roots import Root, parse_root
 
 MANIFEST = "application/vnd.tidegate.manifest.v1+json"
 ANNOUNCEMENT = "application/vnd.tidegate.announcement.v1+json"
+ACT = "application/vnd.tidegate.act.v1+json"
 ROOT = "application/vnd.tidegate.root.v1+json"
 
 
@@ -193,6 +205,22 @@ def verify_manifest(root: Root, detached: bytes, manifest: bytes, others: Iterab
         cause = "key-revoked"
     _need_threshold(signers, root, "release", "T-29", cause)
     return signers
+
+
+def read_act(data: bytes, site: Root, site_id: str, floor: str) -> set[str]:
+    """Section Act: the holders who signed it; two of them are enough (T-50)."""
+    need(len(data) <= 16384, "T-46", "an act is too long")
+    envelope = parse_envelope(data, ACT, "T-46")
+    signers = _signers(envelope, ACT, site, "approver")
+    need(signers, "T-47", "no approver signed it", "signature")
+    body = ground.parse_object(envelope.payload, "T-48", "act")
+    need(field(body, "format", is_int(-ground.LARGEST_INTEGER), "T-48") == 1, "T-48", "another format")
+    need(body.get("act") == "lower-floor", "T-48", "another act")
+    need(field(body, "reason", is_text(256), "T-48"), "T-48", "no reason")
+    whose = field(body, "site", is_hex(32), "T-48")
+    before, after = (field(body, name, is_time, "T-48") for name in ("before", "after"))
+    need(whose == site_id and before == floor and after < before, "T-49", "another site or floor, or not earlier")
+    return {site.holder(name) for name in signers}
 
 
 def read_key_file(data: bytes, passphrase: str | None) -> nacl.signing.SigningKey:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tidegate import canonical
-from tidegate.clock import TIME_PATTERN
+from tidegate.clock import TIME_PATTERN, format_time, parse_time
 from tidegate.errors import FormatError, SignatureError
 from tidegate.trust.envelope import Envelope, pae, parse_envelope, sign_envelope
 from tidegate.trust.keys import Hex64, Signer
@@ -71,7 +71,23 @@ def read_act(data: bytes, site: Root) -> tuple[Act, Envelope, tuple[VerifiedSign
     signers = approvers_of(envelope, site)
     if not signers:
         raise SignatureError(f"act: no key of role approver in {site.label} signed it")
-    return canonical.loads(envelope.payload, Act, what="act", max_bytes=ACT_MAX_BYTES), envelope, signers
+    act = canonical.loads(envelope.payload, Act, what="act", max_bytes=ACT_MAX_BYTES)
+    try:
+        for text in (act.before, act.after):
+            parse_time(text)  # the pattern knows no months
+    except ValueError as error:
+        raise FormatError(f"act: {error} (T-48)") from None
+    return act, envelope, signers
+
+
+def check_act(act: Act, site_id: str, floor: int, *, what: str) -> None:
+    """Whether the act is for this site, and for the floor of time as it stands. Raises FormatError (T-49)."""
+    if act.site != site_id:
+        raise FormatError(f"{what}: is of another site, {act.site[:16]}")
+    if parse_time(act.before) != floor:
+        raise FormatError(f"{what}: was made when the floor stood at {act.before}, it is {format_time(floor)} now")
+    if parse_time(act.after) >= floor:
+        raise FormatError(f"{what}: lowers the floor to {act.after}, which is not lower")
 
 
 def approvers_of(envelope: Envelope, site: Root) -> tuple[VerifiedSigner, ...]:

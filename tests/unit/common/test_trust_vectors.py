@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from tidegate import errors
+from tidegate.clock import parse_time
 from tidegate.trust import checks
+from tidegate.trust.acts import PEOPLE, check_act, read_act
 from tidegate.trust.envelope import pae
 from tidegate.trust.keys import FileSigner, open_key_file
 from tidegate.trust.payload import Limits
@@ -91,6 +93,24 @@ def test_detached(case: dict[str, Any]) -> None:
     else:
         with pytest.raises(errors.TidegateError) as caught:
             checks.verify_manifest(*given, others=others)
+        assert type(caught.value) is refusal(case), caught.value
+
+
+@pytest.mark.parametrize("case", cases("acts"))
+def test_acts(case: dict[str, Any]) -> None:
+    site = parse_chain(case["site"].encode())
+
+    def take() -> set[str]:
+        act, _, signers = read_act(case["act"].encode(), site.newest)
+        check_act(act, site.channel_id, parse_time(case["floor"]), what="act")
+        return {signer.holder for signer in signers}
+
+    if case["result"] == "accept":
+        people = take()
+        assert (sorted(people), len(people) >= PEOPLE) == (case["holders"], case["counts"])
+    else:
+        with pytest.raises(errors.TidegateError) as caught:
+            take()
         assert type(caught.value) is refusal(case), caught.value
 
 

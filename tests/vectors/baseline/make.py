@@ -146,6 +146,7 @@ def add_contents() -> None:
     case("i05_unknown_field", "I-5", content(TWO, more=1))
     case("i05_field_missing", "I-5", {name: value for name, value in content(TWO).items() if name != "created"})
     case("i05_created_is_no_time", "I-5", content(TWO, created="2026-01-01"))
+    case("i05_created_on_no_day", "I-5", content(TWO, created="2026-02-30T00:00:00Z"))
     case("i05_not_canonical", "I-5", PLAIN.replace(b":1,", b": 1,"))
     case("i05_field_twice", "I-5", PLAIN.replace(b'"format":1,', b'"format":1,"format":1,'))
     case("i05_array", "I-5", b"[]")

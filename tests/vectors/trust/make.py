@@ -19,10 +19,13 @@ import rfc8785
 Json = dict[str, Any]
 ROOT_TYPE = "application/vnd.tidegate.root.v1+json"
 MANIFEST_TYPE = "application/vnd.tidegate.manifest.v1+json"
+ACT_TYPE = "application/vnd.tidegate.act.v1+json"
+FLOOR = "2099-01-01T00:00:00Z"
 HOLDERS = {
     "root-1": "ben", "root-2": "carla", "root-3": "ben", "release-1": "carla", "release-2": "dora",
     "carrier-1": "link", "carrier-2": "link", "ledger-1": "log", "other-root": "eve", "other-release": "eve",
     "other-carrier": "eve-link", "other-ledger": "eve-log", "site-root": "frida", "site-ledger": "high-log",
+    "approver-1": "ben", "approver-2": "carla", "approver-3": "ben",
 }  # fmt: skip
 
 
@@ -343,6 +346,66 @@ def manifest_cases() -> list[Json]:
     ]
 
 
+def act_cases() -> list[Json]:
+    """Acts, read by the site whose root this is, while the floor of time stands at FLOOR."""
+    site = {
+        **with_roles(SITE, approver=role("approver-1 approver-2 approver-3")),
+        "keys": {KEYS[name].id: KEYS[name].entry
+                 for name in ("site-root", "site-ledger", "approver-1", "approver-2", "approver-3")},
+    }  # fmt: skip
+    chain = line(site, "site-root")
+    act: Json = {"format": 1, "act": "lower-floor", "site": channel_id(site), "before": FLOOR,
+                 "after": "2026-03-01T00:00:00Z", "reason": "the clock was set to 2099"}  # fmt: skip
+    both = "approver-1 approver-2"
+
+    def case(name: str, given: str, result: str = "accept", *holders: str) -> Json:
+        said = {"holders": sorted(holders), "counts": len(holders) >= 2} if holders else {}
+        return {"name": name, "site": chain, "floor": FLOOR, "act": given, "result": result, **said}
+
+    def made(signers: str = both, payload_type: str = ACT_TYPE, **changes: Any) -> str:
+        return line({**act, **changes}, signers, payload_type).rstrip("\n")
+
+    def refused(name: str, result: str = "FormatError", **changes: Any) -> Json:
+        return case(name, made(**changes), result)
+
+    not_held, other = json.loads(made()), json.loads(made(reason="another"))
+    of_second = KEYS["approver-2"].id
+    not_held["signatures"] = [
+        next(item for item in (other if entry["keyid"] == of_second else not_held)["signatures"]
+             if item["keyid"] == entry["keyid"])
+        for entry in not_held["signatures"]
+    ]  # fmt: skip
+    spaced = json.dumps(act, sort_keys=True).encode()
+    return [
+        case("two_people", made(), "accept", "ben", "carla"),
+        case("one_person", made("approver-1"), "accept", "ben"),
+        case("t50_two_keys_of_one_person", made("approver-1 approver-3"), "accept", "ben"),
+        case("three_keys_of_two_people", made("approver-1 approver-2 approver-3"), "accept", "ben", "carla"),
+        case("stranger_beside_does_no_harm", made(f"{both} root-1 site-root"), "accept", "ben", "carla"),
+        case("unknown_field", made(more=1), "accept", "ben", "carla"),
+        case("t48_reason_of_256_characters", made(reason="\u00fc" * 256), "accept", "ben", "carla"),
+        refused("t46_above_16384_bytes", more="x" * 12000),
+        refused("t42_of_another_type", payload_type=ROOT_TYPE),
+        refused("t47_signed_by_no_approver", "SignatureError", signers="site-root site-ledger"),
+        case("t30_one_of_two_does_not_hold", rfc8785.dumps(not_held).decode(), "SignatureError"),
+        case("t12_with_another_field", edited(made(), more=1).rstrip("\n"), "FormatError"),
+        case("t46_line_feed_after", made() + "\n", "FormatError"),
+        case("t48_not_canonical", line(spaced, both, ACT_TYPE).rstrip("\n"), "FormatError"),
+        case("t48_field_missing", line(without(act, "reason"), both, ACT_TYPE).rstrip("\n"), "FormatError"),
+        refused("t48_format_2", format=2),
+        refused("t48_unknown_act", act="raise-floor"),
+        refused("t48_site_short", site=channel_id(site)[1:]),
+        refused("t48_before_is_no_time", before="2099-01-01"),
+        refused("t48_after_is_no_day", after="2026-02-30T00:00:00Z"),
+        refused("t48_no_reason", reason=""),
+        refused("t48_reason_of_257_characters", reason="\u00fc" * 257),
+        refused("t49_of_another_site", site="7f3a" * 16),
+        refused("t49_the_floor_stands_elsewhere", before="2099-01-01T00:00:01Z"),
+        refused("t49_not_earlier", after=FLOOR),
+        refused("t49_later", after="2100-01-01T00:00:00Z"),
+    ]
+
+
 def key_file_cases() -> list[Json]:
     key = KEYS["release-1"]
     plain: Json = {"kind": "tidegate-private-key", "format": 1, "algorithm": "ed25519", "holder": key.holder,
@@ -435,7 +498,7 @@ def all_files() -> dict[str, str]:
     tables = {
         "keys": keys, "pae": pae_cases(), "detached": manifest_cases(), "key-files": key_file_cases(),
         "chains": good_chains() + bad_lines() + bad_roots() + bad_steps(), "follow": follow_cases(),
-        "limits": limit_cases(), "words": word_cases(),
+        "limits": limit_cases(), "words": word_cases(), "acts": act_cases(),
     }  # fmt: skip
     return {f"{name}.json": json.dumps(cases, indent=1, ensure_ascii=False) + "\n" for name, cases in tables.items()}
 
