@@ -11,16 +11,17 @@ from tidegate.report import Report, counted
 from tidegate.state.bundles import BundleState, get_bundle
 from tidegate.text import printable
 from tidegate.units import format_bytes, format_duration, parse_bytes
+from tidegate_sender.commands.asked_options import asked_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate_sender.packing.pack import PackReport
     from tidegate_sender.packing.request import RequestReport
 
 
 @click.command("pack", short_help="Collect images, folders and lists into one signed bundle.")
-@click.argument("what", metavar="IMAGE|./FOLDER|LIST.yaml...", nargs=-1, required=True)
-@click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these platforms; repeatable.")
-@click.option("--since", metavar="BUNDLE", help="Leave out what this bundle and those it builds on have brought.")
-@click.option("--full", is_flag=True, help="Bring everything, also what slips have confirmed.")
+@asked_options
 @click.option(
     "--expires", "expire_days", metavar="DAYS", type=click.IntRange(0), help="Days until it expires; 0: never."
 )
@@ -68,17 +69,60 @@ def command(
 
 
 def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
-    from tidegate.files import SYNCS
     from tidegate_sender.packing.pack import PackOutcome
 
     packed, failures = done.packed, done.collected.failures
+    _warn(report, done)
+    following = f'next: "tidegate send {packed.name}"'
+    if packed.outcome is PackOutcome.NOTHING:
+        text = f"nothing to do: {packed.name} has the same artifacts (--anyway packs them again)"
+        if is_sent:
+            following = f'it was sent; "tidegate send {packed.name}" writes another copy'
+    else:
+        text = "; ".join(_packed_words(packed))
+    report.closing(f"{text}; {following}", **_values(done))
+    if failures:
+        raise PartialError(
+            f"{len(failures)} of {len(failures) + len(done.collected.artifacts)} could not be brought:"
+            f" {', '.join(item.label for item in failures[:5])}",
+            hint='the others are packed; mend these and run it again, or mark them "required: true" to stop instead',
+        )
+
+
+def _warn(report: Report, done: "RequestReport") -> None:
+    """What was left out of artifacts, what is to be said of them, and what could not be brought."""
     for artifact in done.collected.artifacts:
         left_out = [f"{printable(name)} is no file, folder or link, and is left out" for name in artifact.skipped]
         for note in (*left_out, *artifact.notes):
             report.warn(f"{artifact.source}: {printable(note, 600)}")
-    for failure in failures:
+    for failure in done.collected.failures:
         report.warn(f"not brought: {printable(failure.text, 600)}", failure.error.hint)
-    values = {
+
+
+def _packed_words(packed: "PackReport") -> "Iterator[str]":
+    from tidegate_sender.packing.pack import PackOutcome
+
+    sizes = f"{format_bytes(packed.content_size)} in {format_bytes(packed.size)}"
+    artifacts = counted(packed.artifact_count, "artifact")
+    yield f"packed {packed.name}: {artifacts}, {sizes}, {format_duration(packed.seconds)}"
+    if packed.required_count:
+        blobs = counted(packed.required_count, "blob")
+        yield f"builds on {blobs} ({format_bytes(packed.required_size)}) sent before"
+    if packed.again.count:
+        yield packed.again.words
+    if packed.removed:
+        yield f"it lists {_left(packed.removed)} as no longer carried"
+    if packed.void:
+        yield f"it tells that {', '.join(map(str, packed.void))} will not come"
+    if packed.outcome is PackOutcome.REPLACED:
+        yield "it takes the place of the unsent bundle of this number"
+
+
+def _values(done: "RequestReport") -> dict[str, object]:
+    from tidegate.files import SYNCS
+
+    packed = done.packed
+    return {
         "bundle": packed.name,
         "bundle_id": packed.bundle_id,
         "outcome": packed.outcome,
@@ -93,38 +137,11 @@ def _report(report: Report, done: "RequestReport", *, is_sent: bool) -> None:
         "removed": list(packed.removed),
         "void": list(packed.void),
         "notes": [note for artifact in done.collected.artifacts for note in artifact.notes],
-        "failures": [{"what": item.label, "error": item.error.message} for item in failures],
+        "failures": [{"what": item.label, "error": item.error.message} for item in done.collected.failures],
         "collect_seconds": round(done.collect_seconds, 3),
         "pack_seconds": round(packed.seconds, 3),
         "syncs": SYNCS.count,
     }
-    following = f'next: "tidegate send {packed.name}"'
-    if packed.outcome is PackOutcome.NOTHING:
-        text = f"nothing to do: {packed.name} has the same artifacts (--anyway packs them again)"
-        if is_sent:
-            following = f'it was sent; "tidegate send {packed.name}" writes another copy'
-    else:
-        sizes = f"{format_bytes(packed.content_size)} in {format_bytes(packed.size)}"
-        artifacts = counted(packed.artifact_count, "artifact")
-        text = f"packed {packed.name}: {artifacts}, {sizes}, {format_duration(packed.seconds)}"
-        if packed.required_count:
-            blobs = counted(packed.required_count, "blob")
-            text += f"; builds on {blobs} ({format_bytes(packed.required_size)}) sent before"
-        if packed.again.count:
-            text += f"; {packed.again.words}"
-        if packed.removed:
-            text += f"; it lists {_left(packed.removed)} as no longer carried"
-        if packed.void:
-            text += f"; it tells that {', '.join(map(str, packed.void))} will not come"
-        if packed.outcome is PackOutcome.REPLACED:
-            text += "; it takes the place of the unsent bundle of this number"
-    report.closing(f"{text}; {following}", **values)
-    if failures:
-        raise PartialError(
-            f"{len(failures)} of {len(failures) + len(done.collected.artifacts)} could not be brought:"
-            f" {', '.join(item.label for item in failures[:5])}",
-            hint='the others are packed; mend these and run it again, or mark them "required: true" to stop instead',
-        )
 
 
 def _left(names: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from tidegate.errors import MediaFullError, PartialError
 from tidegate.report import Report, counted
 from tidegate.text import printable
 from tidegate.units import format_bytes
+from tidegate_sender.commands.asked_options import asked_options
 
 if TYPE_CHECKING:
     from tidegate.workspace import Workspace
@@ -29,10 +30,7 @@ class Basis:
 
 
 @click.command("plan", short_help="What would be brought: sizes, what is new, does it fit. Changes nothing.")
-@click.argument("what", metavar="IMAGE|./FOLDER|LIST.yaml...", nargs=-1, required=True)
-@click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these platforms; repeatable.")
-@click.option("--since", metavar="BUNDLE", help="Leave out what this bundle and those it builds on have brought.")
-@click.option("--full", is_flag=True, help="Bring everything, also what slips have confirmed.")
+@asked_options
 @click.option("--on", "medium", metavar="PATH", type=click.Path(path_type=Path), help="Does it fit this medium?")
 @shared_options()
 def command(
