@@ -88,7 +88,16 @@ def is_repository(text: str) -> bool:
     return len(text) <= _NAME_MAX and _REPOSITORY.fullmatch(text) is not None
 
 
+def without_scheme(text: str) -> str:
+    """``localhost:5000/app`` of ``docker://localhost:5000/app``; empty for what has no scheme, or no place to name."""
+    scheme, slashes, rest = text.partition("://")
+    return rest.rstrip("/")[:300] if slashes and scheme.isalnum() and "@" not in rest.partition("/")[0] else ""
+
+
 def _bad(text: str, reason: str) -> UsageError:
+    text = re.sub(r"://[^/@]*@", "://…@", text[:1000])  # whoever typed a password there needs it no second time
+    if rest := without_scheme(text):
+        return UsageError(f"{text[:300]!r} is an address and no image reference", hint=f"write it as {rest}")
     return UsageError(
         f"{text[:300]!r} is no image reference: {reason}",
         hint='write images like "registry.example/app:1"; files and folders begin with ./ or / or ../',

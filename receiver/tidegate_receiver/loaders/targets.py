@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate.errors import UsageError
-from tidegate.registry.reference import is_host, is_repository
+from tidegate.registry.reference import is_host, is_repository, without_scheme
 from tidegate.registry.registries import Registries
 from tidegate_receiver.loaders.directory import DirectoryLoader
 from tidegate_receiver.loaders.items import BlobSource, Loader
@@ -38,6 +38,8 @@ def open_loader(
     if _HOST.fullmatch(host) and is_host(host) and (not prefix or is_repository(prefix)):
         client = (registries or Registries()).target(host)
         return RegistryLoader(source, host, client=client, prefix=prefix, holders=holders)
+    if rest := without_scheme(target):
+        raise UsageError(f"--to {target}: an address and no registry", hint=f"write it as {rest}")
     raise UsageError(
         f"--to {target}: neither a folder nor a registry",
         hint="write a folder as ./NAME or /PATH, a registry as HOST[:PORT] or HOST[:PORT]/PROJECT; others begin with "

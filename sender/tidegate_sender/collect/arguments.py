@@ -22,6 +22,7 @@ from tidegate_sender.collect.list_beginnings import beginning_of, is_hauler, is_
 _LAYOUT = "oci:"
 _CHART_IN_REGISTRY = "oci://"
 _TEXT_LISTS = (".txt", ".list")
+_FILES = (*_TEXT_LISTS, ".yaml", ".yml", ".tar", ".tar.gz", ".tgz", ".tar.zst")
 
 
 class ArgumentKind(StrEnum):
@@ -57,8 +58,8 @@ def classify_argument(text: str) -> Argument:
         return Argument(ArgumentKind.CHART, text)
     for beginning, kind in _BEGINNINGS.items():
         rest = text.removeprefix(beginning)
-        # An image may be called "list:2" or "chart:1": a tag is no path.
-        if rest != text and (kind is ArgumentKind.IMGPKG or "/" in rest or Path(rest).is_file()):
+        # An image may be called "list:2" or "chart:1": a tag is no path, unless it ends as files of that kind do.
+        if rest != text and (kind is ArgumentKind.IMGPKG or "/" in rest or _is_file(rest)):
             return Argument(kind, rest)
     if text.startswith(_LAYOUT):
         return Argument(ArgumentKind.LAYOUT, text.removeprefix(_LAYOUT))
@@ -78,6 +79,10 @@ def classify_argument(text: str) -> Argument:
         hint = f'a transfer list begins with "tidegate: 1"; to bring the file itself, write ./{text}'
         raise UsageError(f"{text}: {state}", hint=hint)
     return Argument(ArgumentKind.IMAGE, text)
+
+
+def _is_file(text: str) -> bool:
+    return text.lower().endswith(_FILES) or Path(text).is_file()
 
 
 def items_from_arguments(texts: Iterable[str], *, platforms: tuple[str, ...] = ()) -> tuple[Item, ...]:

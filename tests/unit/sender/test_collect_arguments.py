@@ -85,3 +85,22 @@ def test_a_file_that_cannot_be_a_reference_gets_the_hint_to_write_a_path(tmp_pat
     with pytest.raises(UsageError) as caught:
         items_from_arguments(["My Docs"])
     assert "./My Docs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("tar:no.tar", ArgumentKind.TAR), ("list:no.txt", ArgumentKind.LIST), ("chart:no-1.tgz", ArgumentKind.CHART)],
+)
+def test_a_file_that_is_not_there_is_no_image_of_that_name(text: str, kind: ArgumentKind) -> None:
+    assert classify_argument(text) == Argument(kind, text.partition(":")[2])
+    assert classify_argument(f"{kind}:1.0").kind is ArgumentKind.IMAGE
+
+
+@pytest.mark.parametrize("scheme", ["docker", "https", "http"])
+def test_an_address_in_place_of_a_reference_is_said_with_what_to_write(scheme: str) -> None:
+    with pytest.raises(UsageError, match="is an address") as caught:
+        items_from_arguments((f"{scheme}://localhost:5000/team/app:1",))
+    assert caught.value.hint == "write it as localhost:5000/team/app:1"
+    with pytest.raises(UsageError) as caught:
+        items_from_arguments((f"{scheme}://ada:secret@localhost/app:1",))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
