@@ -18,7 +18,7 @@ from tidegate.errors import CollectError, FormatError, UnsafePathError
 from tidegate.files import host_error
 from tidegate.tars import MemberKind, read_members
 from tidegate.units import MIB
-from tidegate_sender.collect.tree import source_error
+from tidegate_sender.collect.tree import named_error
 
 MEMBERS_MAX = 200_000
 LINKS_MAX = 16  # from one to the next
@@ -144,7 +144,7 @@ def open_region(path: Path) -> Iterator[Region]:
             raise ArchiveError(f"{path}: is no file")  # a FIFO would hang
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
-        raise source_error(error, os.fsencode(path)) from None
+        raise named_error(error, path) from None
     with file:
         yield Region(cast("BinaryIO", file), 0, os.fstat(file.fileno()).st_size)
 

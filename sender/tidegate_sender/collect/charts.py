@@ -21,7 +21,7 @@ from tidegate.workloads import FoundImages
 from tidegate_sender.collect.download import check_url, download, download_if_there
 from tidegate_sender.collect.items import ImageItem
 from tidegate_sender.collect.kinds import Brought, Sink, SourceItem, Surroundings, brought
-from tidegate_sender.collect.tree import source_error
+from tidegate_sender.collect.tree import named_error
 
 OCI = "oci://"
 
@@ -202,7 +202,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
         with open(path, "rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise source_error(error, str(path).encode("utf-8", "surrogateescape")) from None
+        raise named_error(error, path) from None
     if len(data) > max_bytes:
         raise CollectError(f"{path}: more than {max_bytes} bytes")
     return data

@@ -16,7 +16,7 @@ from tidegate.oci import EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, TITLE
 from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.units import KIB, MIB
 from tidegate_sender.collect.kinds import Brought
-from tidegate_sender.collect.tree import source_error
+from tidegate_sender.collect.tree import named_error
 
 SBOM_MAX_BYTES = 1024 * MIB
 _LOOK_BYTES = 64 * KIB
@@ -63,7 +63,7 @@ def _layer(path: Path, commit: BlobCommit) -> tuple[str, Descriptor]:
                     writer.write(piece)
                 return media_type, writer.finish()
     except OSError as error:
-        raise source_error(error, os.fsencode(path)) from None
+        raise named_error(error, path) from None
 
 
 def sbom_type(head: bytes, what: str) -> str:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from tidegate.errors import CollectError, SourceChangedError
 from tidegate.units import MIB
@@ -159,6 +160,13 @@ def _readlink(path: bytes) -> bytes:
         return os.readlink(path)  # noqa: PTH115  # a name may be no UTF-8: bytes throughout
     except OSError as error:
         raise source_error(error, path) from None
+
+
+def named_error(error: OSError, path: Path) -> CollectError:
+    """Of a file that somebody named: one that is not there never was."""
+    if isinstance(error, FileNotFoundError):
+        return CollectError(f"{path}: no such file")
+    return source_error(error, os.fsencode(path))
 
 
 def source_error(error: OSError, path: bytes) -> CollectError:
