@@ -35,11 +35,6 @@ def registry() -> Iterator[FaultyRegistry]:
         yield made
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
 def pull(registry: FaultyRegistry, depot: Depot, name: str = "app:1", **more: object) -> CollectReport:
     item = ImageItem(reference=parse_reference(f"{registry.host}/{name}"), **more)  # type: ignore[arg-type]
     return collect([item], depot, client_factory=lambda host: RegistryClient(host, timeouts=QUICK))

@@ -4,7 +4,6 @@ import hashlib
 import io
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from faulty_registry import INDEX, LAYER, MANIFEST, FaultyRegistry, Handler, faulty_registry
@@ -33,11 +32,6 @@ BIG = bytes(range(256)) * 12_000  # 3 MB
 def registry() -> Iterator[FaultyRegistry]:
     with faulty_registry() as running:
         yield running
-
-
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
 
 
 def client_of(host: str) -> RegistryClient:

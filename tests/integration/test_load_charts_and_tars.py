@@ -88,11 +88,6 @@ def repository(answers: dict[tuple[str, str], int] | None = None) -> Iterator[tu
         yield f"http://{host}", files
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
 def chart_item(depot: Depot, content: bytes = CHART) -> LoadItem:
     with depot.commit() as commit:
         root = add_chart(commit, read_chart(content, "app").metadata, content, b"signed")

@@ -24,11 +24,6 @@ IMPATIENT = Timeouts(connect_seconds=2, read_seconds=0.5, stall_seconds=0.5, att
 
 
 @pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
-@pytest.fixture
 def bad() -> Iterator[BadRegistry]:
     with bad_registry() as server:
         yield server

@@ -1,10 +1,12 @@
-"""Fixtures of more than one folder of tests: two installed sides, and a receiver with what its low side made."""
+"""Fixtures of more than one folder of tests: two installed sides, a receiver with what its low side made, a depot."""
 
 from pathlib import Path
 
 import pytest
 from receiver_world import HighSide, LowSide
 from two_sides import Sides
+
+from tidegate.depot.store import Depot
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,9 @@ def high(tmp_path: Path, low: LowSide) -> HighSide:
 @pytest.fixture
 def stick(tmp_path: Path) -> Path:
     return tmp_path / "stick"
+
+
+@pytest.fixture
+def depot(tmp_path: Path) -> Depot:
+    """An empty depot."""
+    return Depot(tmp_path / "depot")

@@ -22,11 +22,6 @@ HELLO = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 OTHER = "sha256:" + "0" * 64
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
 def add_artifact(commit: BlobCommit, content: bytes) -> Descriptor:
     config, layer = commit.add(EMPTY_BYTES, OCI_EMPTY), commit.add(content)
     manifest = {

@@ -19,11 +19,6 @@ README = tar_of({"docs/readme": b"read me", "docs/sub/deep": b"deep"})
 
 
 @pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
-@pytest.fixture
 def target(tmp_path: Path) -> Iterator[Path]:
     """Beside the target stands a file that nothing may touch."""
     outside = tmp_path / "outside"

@@ -30,11 +30,6 @@ CHART = make_chart("app", "1.2.3")
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
 def one(depot: Depot, item: Item) -> CollectedArtifact:
     report = collect([item], depot)
     assert report.failures == ()

@@ -46,11 +46,6 @@ def members(depot: Depot, root: Descriptor) -> dict[str, tuple[tarfile.TarInfo, 
 
 
 @pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     top = tmp_path / "docs"
     (top / "b" / "deep").mkdir(parents=True)

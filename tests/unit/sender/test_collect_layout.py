@@ -19,11 +19,6 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "layout")
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path / "depot")
-
-
 def image(layout: Layout, tag: str = "v1") -> Blob:
     return layout.tag(layout.image([{"a": tag.encode()}]), tag)
 
