@@ -12,8 +12,11 @@ from stream_reader import StreamReader
 from two_sides import Answer, Sides
 from waiting import wait_until
 
+from tidegate.carrier.announcement import read_announcement_frame
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.heartbeat import parse_heartbeat, read_heartbeat_frame, verify_heartbeat
+from tidegate.trust.checks import verify_announcement
+from tidegate.trust.root import parse_chain
 
 QUIET = ("--heartbeat", "0s", "--canary", "0s", "--mtu", "1500", "--json")
 LIST = "tidegate: 1\nfiles:\n  - path: {path}\n    name: {name}\n"
@@ -237,6 +240,25 @@ def test_heartbeats_and_a_canary_keep_an_idle_link_alive(sides):
         assert numbers == sorted(set(numbers)) and numbers[0] == 1
         assert beats[-1].interval_seconds == 1 and beats[-1].sequence == 1 and beats[-1].checkpoint
         assert len(reader.sessions) == 1  # one canary a day
+
+
+def test_a_carrier_key_that_is_rotated_while_a_runner_works_signs_what_it_sends_from_then_on(sides):
+    with StreamReader() as reader:
+        words = ("--heartbeat", "1s")
+        with running(sides, reader, *words):
+            wait_until(lambda: reader.kinds[Kind.HEARTBEAT] >= 2)
+            sides.low.good("keys", "rotate", "carrier")
+            seen = len(reader.heartbeats)
+            wait_until(lambda: len(reader.heartbeats) > seen + 1)
+            with sides.low.workspace() as workspace:
+                chain = workspace.trust.own_channel()
+            assert parse_chain(reader.preambles[-1]).newest == chain.newest, "an idle link brings the new root too"
+            verify_heartbeat(read_heartbeat_frame(reader.heartbeats[-1]), chain)
+            sides.low.good("outbox", "add", sides.pack("docs", size=1000, count=1), "--to", reader.address)
+            wait_until(lambda: any(session.ends for session in list(reader.sessions.values())))
+        reader.finish()
+        (session,) = reader.sessions.values()
+        verify_announcement(read_announcement_frame(session.announced), chain)
 
 
 def test_only_one_runner_serves_a_link(sides):

@@ -25,6 +25,8 @@ class ReadSession:
     """What came of one session: its announcement, and for each (part, block) the symbols by index."""
 
     announcement: Announcement
+    #: the announcement's bytes
+    announced: bytes = b""
     symbols: dict[tuple[int, int], dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
     #: (part, block, symbol) in the order of arrival
     order: list[tuple[int, int, int]] = field(default_factory=list)
@@ -124,7 +126,7 @@ class StreamReader:
     def _take_of_session(self, kind: Kind, tag: bytes, header: np.void, payload: bytes) -> None:
         if kind is Kind.ANNOUNCEMENT and tag not in self.sessions:
             assert tag_of(payload) == tag
-            self.sessions[tag] = ReadSession(parse_announcement(read_announcement_frame(payload)))
+            self.sessions[tag] = ReadSession(parse_announcement(read_announcement_frame(payload)), payload)
         session = self.sessions.get(tag)
         if session is None:
             self.bad += 1

@@ -17,16 +17,18 @@ from tidegate import clock
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.heartbeat import HEARTBEAT_FORMAT, Heartbeat, build_heartbeat
-from tidegate.carrier.stream.session import control_datagram
+from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.state.meta import get_meta, set_meta
 from tidegate.state.sendings import highest_sequence
 
 if TYPE_CHECKING:
     from tidegate.trust.keys import Signer
+    from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
 
 NUMBERS_AT_ONCE = 100
 CHECKPOINT_MAX = 1024
+PREAMBLE_SECONDS = 600.0
 CANARY_TEXT = "Tidegate sends this once a day, so that the whole way is exercised. It may be deleted.\n"
 _NO_NAME = re.compile(r"[^a-z0-9._-]+")
 
@@ -51,7 +53,7 @@ class Pulse:
         self,
         workspace: "Workspace",
         link: str,
-        signer: "Signer",
+        signer: "Callable[[], Signer]",
         options: PulseOptions,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -60,22 +62,31 @@ class Pulse:
         self._monotonic = monotonic
         self._next_at = monotonic()
         self._number = self._reserved = 0
+        self._shown: tuple[int, float] = (0, float("-inf"))  # the root's version that went out last, and when
 
     def due_in(self) -> float | None:
         """Seconds until the next heartbeat; None where there are none."""
         return max(0.0, self._next_at - self._monotonic()) if self._options.heartbeat_seconds else None
 
-    def datagram(self) -> bytes | None:
-        """The heartbeat that is due, if one is."""
-        due = self.due_in()
-        if due is None or due > 0:
-            return None
-        self._next_at = self._monotonic() + self._options.heartbeat_seconds
-        frame = build_heartbeat(self._heartbeat(), self._signer)
-        return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
+    def datagrams(self) -> tuple[bytes, ...]:
+        """The heartbeat that is due, if one is; a new root before it, and again from time to time.
 
-    def _heartbeat(self) -> Heartbeat:
+        An idle link brings no sessions, and so no root that vouches for a key that was rotated.
+        """
+        due, now = self.due_in(), self._monotonic()
+        if due is None or due > 0:
+            return ()
+        self._next_at = now + self._options.heartbeat_seconds
         chain = self._workspace.trust.own_channel()
+        frame = build_heartbeat(self._heartbeat(chain), self._signer())
+        heartbeat = control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
+        version, shown = self._shown
+        if version == chain.newest.version and now - shown < PREAMBLE_SECONDS:
+            return (heartbeat,)
+        self._shown = chain.newest.version, now
+        return (*preamble_datagrams(chain.to_bytes()), heartbeat)
+
+    def _heartbeat(self, chain: "Chain") -> Heartbeat:
         return Heartbeat(
             format=HEARTBEAT_FORMAT,
             critical=(),

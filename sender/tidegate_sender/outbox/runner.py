@@ -21,6 +21,7 @@ from tidegate.lookup import FoundBundle, bundle_path
 from tidegate.state.bundles import get_bundle
 from tidegate.state.sendings import SendingState, get_sending, next_waiting, put_sending
 from tidegate_sender.delivery import preamble_of
+from tidegate_sender.outbox.carrier_key import CarrierKey
 from tidegate_sender.outbox.folder import OutboxFolder
 from tidegate_sender.outbox.intake import Intake
 from tidegate_sender.outbox.pulse import Canary, Pulse, PulseOptions
@@ -90,10 +91,10 @@ class Runner:
         self._name = str(link.address)
         self._warn, self._on_sent = warn, on_sent
         self.stop = stop or threading.Event()
-        self._signer = workspace.signer("carrier")
+        self._key = CarrierKey(workspace)
         self._bucket = TokenBucket(options.stream.schedule)
         self._intake = Intake(workspace, folder, self._name, tell, warn)
-        self._pulse = Pulse(workspace, self._name, self._signer, options.pulse)
+        self._pulse = Pulse(workspace, self._name, self._key.now, options.pulse)
         self._canary = Canary(workspace, self._name, options.pulse)
         self._patience = LinkPatience(None, tell=warn, is_over=self.stop.is_set)
         self._open: dict[str, _Open] = {}
@@ -228,7 +229,7 @@ class Runner:
             pieces=waiting.pieces if waiting is not None and not is_repeat else (),
             is_repeat=is_repeat,
             patience=self._patience,
-            signer=self._signer,
+            signer=self._key.now(),
         )
         sending.__enter__()
         known = self._open[key] = _Open(sending, sending.steps())
@@ -269,10 +270,10 @@ class Runner:
     # --- the link -----------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        datagram = self._pulse.datagram()
-        if datagram is not None:
+        datagrams = self._pulse.datagrams()
+        if datagrams:
             self._link.check_up()
-            self._link.send_datagrams((datagram,), self._bucket.spend)
+            self._link.send_datagrams(datagrams, self._bucket.spend)
             self._patience.is_up()
             self.report.heartbeats += 1
 

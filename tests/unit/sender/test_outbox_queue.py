@@ -12,6 +12,7 @@ from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles, set_bundle_state
 from tidegate.state.sendings import Priority, Sending, SendingState, get_sending, next_waiting, put_sending
 from tidegate.workspace import Workspace
+from tidegate_sender.outbox.carrier_key import CarrierKey
 from tidegate_sender.outbox.folder import OutboxFolder
 from tidegate_sender.outbox.intake import packed_name
 from tidegate_sender.outbox.pulse import Canary, Pulse, PulseOptions, link_name
@@ -186,17 +187,17 @@ def test_heartbeat_numbers_never_fall_also_when_the_last_ones_were_not_noted(low
     now = [0.0]
     numbers = []
     for _ in range(3):  # three runs, the first two killed
-        pulse = Pulse(low, LINK, low.signer("carrier"), PulseOptions(60), monotonic=lambda: now[0])
+        pulse = Pulse(low, LINK, CarrierKey(low).now, PulseOptions(60), monotonic=lambda: now[0])
         for _ in range(2):
-            assert pulse.datagram() is not None and pulse.datagram() is None
+            assert pulse.datagrams() and not pulse.datagrams()
             numbers.append(pulse._number)
             now[0] += 60
     assert numbers == sorted(set(numbers))
 
 
 def test_no_heartbeats_and_no_canary_where_none_are_wanted(low):
-    pulse = Pulse(low, LINK, low.signer("carrier"), PulseOptions(0, 0))
-    assert pulse.due_in() is None and pulse.datagram() is None
+    pulse = Pulse(low, LINK, CarrierKey(low).now, PulseOptions(0, 0))
+    assert pulse.due_in() is None and pulse.datagrams() == ()
     assert not Canary(low, LINK, PulseOptions(0, 0)).is_due()
 
 
