@@ -35,9 +35,12 @@ class Report:
     quiet: bool = False
 
     def line(self, text: str = "") -> None:
-        """A line of the result for a person."""
+        """A line of the result for a person, seen at once: some commands go on for months, and a log reads them."""
+        self._line(text, flush=True)
+
+    def _line(self, text: str, *, flush: bool) -> None:
         if not self.json_lines and not self.quiet:
-            print(screen_lines(text))
+            print(screen_lines(text), flush=flush)
 
     def closing(self, text: str, **values: Any) -> None:
         """The last line: the outcome first, what to do next last; under ``--json`` the values as one object."""
@@ -63,7 +66,8 @@ class Report:
         cells = [tuple(heads), *(tuple(map(str, row)) for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
         for row in cells:
-            self.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self._line(text.rstrip(), flush=False)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[ProgressCallback]:

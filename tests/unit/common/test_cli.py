@@ -1,6 +1,8 @@
 """The command itself: unknown words, errors as exit codes, machine output."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,14 @@ def test_nothing_that_is_said_holds_a_terminal_escape_whoever_forgot_it(capsys: 
     for said in (captured.out, captured.err):
         assert "\\x1b" in said and all(letter.isprintable() or letter in "\r\n\t" for letter in said)
     assert "two\r\nlines\tand a tab a\\x1b" in captured.out
+
+
+def test_a_line_is_seen_at_once_also_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outbox goes on for months, and the journal reads its output through a pipe."""
+    seen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(seen, 1 << 16)))  # type: ignore[arg-type]
+    Report().line("sent 7f3a-0001")
+    assert seen.getvalue() == b"sent 7f3a-0001\n"
 
 
 def test_json_lines_hold_no_terminal_escape_and_the_same_value(capsys: pytest.CaptureFixture[str]) -> None:
