@@ -215,3 +215,20 @@ def test_patience_is_limited_and_asked_for_once(text: str) -> None:
         assert bytes(server.got) == DATA
         assert time.monotonic() - started < 5 * QUICK.longest_throttle_seconds + 5
         assert transport._not_before - time.monotonic() <= QUICK.longest_throttle_seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": "repo has reached storage limit"}', "repo has reached storage limit"),
+        (b'{"errors": [{"code": "DENIED", "message": "quota"}]}', "DENIED: quota"),
+        (b'{"errors": []}', "HTTP 507"),
+        (b'["errors"]', "HTTP 507"),
+        (b"\xff", "HTTP 507"),
+    ],
+)
+def test_why_it_refuses_is_told_in_either_form(body: bytes, said: str) -> None:
+    with running() as server:
+        server.fault = lambda handler: handler.say(507, body) is None
+        with pytest.raises(RegistryError, match=said):
+            Transport(server.host, timeouts=QUICK).send("GET", "/v2/", what="x", expect=frozenset({200}))

@@ -371,7 +371,9 @@ class Transport:
     def _error_body(self, response: urllib3.BaseHTTPResponse, what: str) -> tuple[str, str]:
         """(the registry's error code, a short text) of an error's body; empty where it has none."""
         try:
-            first = json.loads(self.read_all(response, what, _ERROR_BODY_MAX))["errors"][0]
+            said = json.loads(self.read_all(response, what, _ERROR_BODY_MAX))
+            # ChartMuseum's form is {"error": "repo has reached storage limit"}
+            first = {"message": said["error"]} if isinstance(said.get("error"), str) else said["errors"][0]
             code, message = str(first.get("code", ""))[:64], str(first.get("message", ""))[:200]
         except (RegistryError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return "", ""
