@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tidegate.carrier.stream.address import is_stream_address
 from tidegate.commands.options import Invocation, shared_options
 from tidegate.config import Role
 from tidegate.errors import UsageError
@@ -30,6 +29,7 @@ def command(
     """Receive every bundle of the media at PATH; without PATH of the one that is plugged in. Twice is harmless, and
     a second copy fills what a first one lacks. Sticks of a set come one after another, or named together. At
     udp://ADDRESS:PORT listen for what a data diode brings, until SIGTERM or ctrl-C."""
+    from tidegate.carrier.stream.address import is_stream_address
     from tidegate.media.plugged import choose_medium
 
     if any(map(is_stream_address, places)):
