@@ -5,9 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 pytest_plugins = ("shared_fixtures",)
+
+# No test is timed: on a busy machine an example may wait for its turn.
+settings.register_profile("tidegate", deadline=None)
+settings.load_profile("tidegate")
 
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
