@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 _COUNTS = (BundleState.QUARANTINED, BundleState.LOADED)
+#: refusals of bundles whose manifest was verified: they stay in the inbox until somebody clears them
+_REFUSALS = (Event.FORK, Event.STALE, Event.EXPIRED)
 
 
 def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntry, ...], done: "Rebuilt") -> None:
@@ -70,9 +72,9 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
         facts[bundle_id] = {"epoch": 1, **fields, "loads": loads, "fate": BundleState.QUARANTINED}
         return
     known = facts.get(bundle_id)
-    if known is None and event == Event.FORK and isinstance(fields.get("sequence"), int):
+    if known is None and event in _REFUSALS and isinstance(fields.get("sequence"), int):
         places = [str(target["place"]) for target in fields.get("targets") or ()]
-        kept = {"reason": "fork", "error": item.text("detail"), **({"evidence": places} if places else {})}
+        kept = {"reason": item.text("reason"), "error": item.text("detail"), **({"evidence": places} if places else {})}
         facts[bundle_id] = {"epoch": 1, "loads": [], **fields, "fate": BundleState.REFUSED, "kept": kept}
         return
     if known is None:
