@@ -16,6 +16,7 @@ from tidegate.state.bundles import BundleRow, BundleState, get_bundle, put_bundl
 from tidegate.state.channels import ensure_channel, put_channel
 from tidegate.state.db import Transaction
 from tidegate_sender.packing.records import SIDE, bundle_row, reset_names
+from tidegate_sender.slips.withdrawing import withdraw_again
 
 if TYPE_CHECKING:
     from tidegate.restoring import Rebuilt
@@ -50,6 +51,7 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     channel = ensure_channel(tx, chain.channel_id, chain.newest.name, chain.newest.epoch)
     put_channel(tx, replace(channel, next_sequence=max(channel.next_sequence, highest + 1)))
     reset_names(tx, chain.channel_id, chain.newest.epoch)
+    withdraw_again(tx, chain, entries)
     done.media = rebuild_media(tx, entries, channel_id=chain.channel_id)
     done.highest = {chain.channel_id: max(channel.next_sequence - 1, highest)}
 

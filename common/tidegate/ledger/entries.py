@@ -75,6 +75,7 @@ class Event(StrEnum):
     EXPORT = "export"
     RESTORE = "restore"
     SLIP_PRINTED = "slip-printed"
+    SLIP_WITHDRAWN = "slip-withdrawn"
     WITNESSED = "witnessed"
     REVIEW_SIGNED = "review-signed"
     HEARTBEAT_LOST = "heartbeat-lost"

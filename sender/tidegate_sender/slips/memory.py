@@ -1,7 +1,8 @@
 """What the low side remembers of the slips of each site: what was confirmed, and the head of the site's ledger.
 
 One value of the state's `meta` for each channel, epoch and site, and one for each site's ledger. The newest slip
-counts in place of the one before; codes add single numbers above what it spoke of.
+counts in place of the one before; codes add single numbers above what it spoke of. What was confirmed may be withdrawn;
+the head of the site's ledger is evidence, and stays.
 """
 
 import json
@@ -13,7 +14,7 @@ from tidegate.errors import StateError
 from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.slip.site_keys import COSIGNED_KEY, WITNESSED_KEY
 from tidegate.state.db import Transaction
-from tidegate.state.meta import get_meta, set_meta
+from tidegate.state.meta import delete_meta, get_meta, set_meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Confirmed:
     def highest(self) -> int:
         """The highest number that the last slip spoke of."""
         return max(self.held.highest, self.missing.highest)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawals:
+    """How often what a site confirmed was withdrawn, and whether no slip was read since the last time."""
+
+    count: int = 0
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,33 @@ def put_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str, confi
     values = {name: str(getattr(confirmed, name)) for name in ("held", "missing", "by_code")}
     set_meta(tx, _confirmed_key(channel_id, epoch, site), json.dumps(values))
     set_meta(tx, _heard_key(channel_id, site), str(clock.now()))
+
+
+def get_withdrawals(tx: Transaction, channel_id: str, epoch: int, site: str) -> Withdrawals:
+    text = get_meta(tx, _withdrawals_key(channel_id, epoch, site))
+    if text is None:
+        return Withdrawals()
+    try:
+        return Withdrawals(**json.loads(text))
+    except (ValueError, TypeError):
+        raise StateError(f"what was withdrawn of slips of site {site} is damaged in the state") from None
+
+
+def withdraw_confirmed(tx: Transaction, channel_id: str, epoch: int, site: str, count: int) -> None:
+    """Forget what the site confirmed and missed; `count` withdrawals there were then. The next slip counts anew."""
+    delete_meta(tx, _confirmed_key(channel_id, epoch, site))
+    _put_withdrawals(tx, channel_id, epoch, site, Withdrawals(count, is_open=True))
+
+
+def close_withdrawal(tx: Transaction, channel_id: str, epoch: int, site: str) -> None:
+    """A slip was read: the same once more is nothing to do again."""
+    before = get_withdrawals(tx, channel_id, epoch, site)
+    if before.is_open:
+        _put_withdrawals(tx, channel_id, epoch, site, replace(before, is_open=False))
+
+
+def _put_withdrawals(tx: Transaction, channel_id: str, epoch: int, site: str, now: Withdrawals) -> None:
+    set_meta(tx, _withdrawals_key(channel_id, epoch, site), json.dumps(asdict(now)))
 
 
 def last_heard(tx: Transaction, channel_id: str, site: str) -> int | None:
@@ -130,6 +166,10 @@ def list_cosigned(tx: Transaction, sites: Iterable[str]) -> tuple[bytes, ...]:
 
 def _confirmed_key(channel_id: str, epoch: int, site: str) -> str:
     return f"slip.confirmed.{channel_id}.{epoch}.{site}"
+
+
+def _withdrawals_key(channel_id: str, epoch: int, site: str) -> str:
+    return f"slip.withdrawals.{channel_id}.{epoch}.{site}"
 
 
 def _witnessed_key(site: str) -> str:

@@ -32,8 +32,10 @@ from tidegate_sender.slips.memory import (
     Cosigned,
     Witnessed,
     add_code,
+    close_withdrawal,
     get_confirmed,
     get_cosigned,
+    get_withdrawals,
     get_witnessed,
     put_confirmed,
     put_cosigned,
@@ -109,13 +111,14 @@ class _Reading:
             seen = get_witnessed(tx, said.site)
             signed = get_cosigned(tx, said.site)
             before = get_confirmed(tx, self.chain.channel_id, self.epoch, said.site)
+            withdrawn = get_withdrawals(tx, self.chain.channel_id, self.epoch, said.site)
             sent = sent_bundles(tx, self.chain.channel_id, self.epoch)
             lost = lost_numbers(tx, self.chain.channel_id, self.epoch)
         if seen is not None and seen.vkey != str(key):
             seen = None  # the site's ledger was made anew, and its new key pinned
         if signed is not None and signed.vkey != str(key):
             signed = None
-        is_new = _check_order(slip, seen)
+        is_new = _check_order(slip, seen) or withdrawn.is_open  # what was withdrawn may be read once more
         _check_claim(said, sent, lost)
         # Of a number that a restored backup lost nothing is known but what the site says: it is no base either way.
         held = Numbers.of(n for n in said.held if n not in sent or not sent[n].detail.get("void"))
@@ -141,6 +144,7 @@ class _Reading:
             with self.workspace.state.transaction() as tx:
                 if is_new:
                     put_confirmed(tx, self.chain.channel_id, self.epoch, said.site, Confirmed(held, missing, later))
+                    close_withdrawal(tx, self.chain.channel_id, self.epoch, said.site)
                     put_witnessed(tx, said.site, now)
                 if made is not None:
                     put_cosigned(tx, said.site, made)
