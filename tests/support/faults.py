@@ -134,5 +134,6 @@ def go_on(sides: Sides, stage: str) -> None:
     sides.low.check()
     assert sides.low.good("ledger", "verify").code == 0
     assert sides.high.spooled() == []
+    assert not any(sides.high.quarantined().values())
     assert [name for name in sides.low.spooled() if not name.endswith((".tgb", ".cover"))] == []
     assert len(list(sides.stick.rglob("*.TGV"))) == 1

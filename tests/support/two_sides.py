@@ -155,8 +155,9 @@ class Side:
         full = {bundle for bundle, blobs in self.quarantined().items() if blobs}
         assert full >= {bundle for bundle, state in rows.items() if state is BundleState.QUARANTINED}
         # One that was moved and not yet recorded is whole, and the next `receive` records it; nothing loads it before.
+        # Of one that was loaded it is what could not be removed: the next `load`, or `cleanup`, does.
         under_way = {BundleState.QUARANTINED, BundleState.WAITING, BundleState.RECEIVING, BundleState.INCOMPLETE}
-        assert all(rows[bundle] in under_way for bundle in full), rows
+        assert all(rows[bundle] in {*under_way, BundleState.LOADED} for bundle in full), rows
         _whole_blobs(self.root / "depot")
         blobs = _whole_blobs(self.root / "stages" / "default")
         assert {digest.removeprefix("sha256:") for digest in self.stage().values()} <= blobs
