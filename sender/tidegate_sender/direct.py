@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tidegate.depot.store import Depot
 from tidegate.direct import DirectArtifact, DirectCollection
 from tidegate.workspace import Workspace
-from tidegate_sender.collect.arguments import items_from_arguments
+from tidegate_sender.collect.lists.arguments import items_from_arguments
 from tidegate_sender.collect.pipeline import collect
 
 

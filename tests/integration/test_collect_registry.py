@@ -183,7 +183,8 @@ def test_a_collection_that_is_killed_goes_on_and_leaves_no_garbage(layout: Layou
     push_by_skopeo(layout.folder, "v1", f"{host}/killed:1")
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from tidegate.depot.store import Depot; from tidegate_sender.collect.arguments import items_from_arguments\n"
+        "from tidegate.depot.store import Depot\n"
+        "from tidegate_sender.collect.lists.arguments import items_from_arguments\n"
         "from tidegate_sender.collect.pipeline import collect\n"
         "def kill(done, total, phase):\n"
         "    if done > 1_000_000: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -27,9 +27,9 @@ from tidegate.errors import LoadError, NameTakenError, RegistryAuthError, Regist
 from tidegate.registry.reference import place_of
 from tidegate_receiver.loaders.items import LoadItem
 from tidegate_receiver.loaders.targets import open_loader
+from tidegate_sender.collect.archives.tars import TarItem
 from tidegate_sender.collect.charts import ChartItem
 from tidegate_sender.collect.pipeline import collect
-from tidegate_sender.collect.tars import TarItem
 
 SKOPEO = shutil.which("skopeo")
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))

@@ -227,7 +227,7 @@ def test_load_refuses_a_hostile_tree_before_anything_is_changed(high: Workspace,
 @pytest.mark.parametrize("target", ["nowhere", "http://localhost:5000", "localhost:5000/Team", ""])
 def test_load_refuses_a_target_that_is_neither_folder_nor_registry(high: Workspace, low: Depot, target: str) -> None:
     quarantine(high, low, artifacts(low))
-    with pytest.raises(UsageError, match="neither|no registry"):
+    with pytest.raises(UsageError, match=r"neither|no registry"):
         load(high, "1", to=target)
 
 

@@ -10,7 +10,7 @@ from images import Layout, push_by_skopeo
 from registry import running_registry
 from two_sides import Answer, Side, Sides
 
-from tidegate_sender.collect.lock import read_lock
+from tidegate_sender.collect.lists.lock import read_lock
 
 
 @pytest.fixture(scope="module")

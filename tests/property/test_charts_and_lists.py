@@ -19,10 +19,10 @@ from tidegate.depot.store import Depot
 from tidegate.errors import TidegateError
 from tidegate.workloads import find_images
 from tidegate.yaml_reading import read_documents
-from tidegate_sender.collect.foreign_lists import ListContext, parse_foreign_list
+from tidegate_sender.collect.archives.tars import TarItem
 from tidegate_sender.collect.imgpkg_bundle import read_images_lock
+from tidegate_sender.collect.lists.foreign_lists import ListContext, parse_foreign_list
 from tidegate_sender.collect.pipeline import collect
-from tidegate_sender.collect.tars import TarItem
 
 CHART = make_chart("app", "1.2.3")
 TAR = docker_tar([b"layer"])

@@ -14,8 +14,8 @@ from tidegate.depot.store import Depot
 from tidegate.errors import UsageError
 from tidegate.oci import OCI_LAYER_TAR
 from tidegate_sender.collect.files import collect_files
+from tidegate_sender.collect.lists.transfer_list import parse_transfer_list
 from tidegate_sender.collect.tar import BLOCK, END_BYTES, Member, MemberKind, header, header_length
-from tidegate_sender.collect.transfer_list import parse_transfer_list
 from tidegate_sender.collect.tree import Tree
 
 NAMES = st.binary(min_size=1, max_size=60).filter(lambda name: not {0, 47} & set(name) and name not in {b".", b".."})

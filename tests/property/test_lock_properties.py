@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import TidegateError
-from tidegate_sender.collect.lock import Asked, Locked, format_lock, parse_lock
+from tidegate_sender.collect.lists.lock import Asked, Locked, format_lock, parse_lock
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
 ENTRY = st.builds(

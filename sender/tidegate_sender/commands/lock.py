@@ -19,9 +19,9 @@ def command(invocation: Invocation, transfer_list: Path, names: tuple[str, ...],
     what is new in the list is added, what left it is removed; `pack` and `plan` then bring exactly that. No root and no
     key are needed."""
     from tidegate.files import write_durably
-    from tidegate_sender.collect.lock import changes, format_lock, lock_path, read_lock
-    from tidegate_sender.collect.locking import Renewal, lock_items
-    from tidegate_sender.collect.transfer_list import read_transfer_list
+    from tidegate_sender.collect.lists.lock import changes, format_lock, lock_path, read_lock
+    from tidegate_sender.collect.lists.locking import Renewal, lock_items
+    from tidegate_sender.collect.lists.transfer_list import read_transfer_list
 
     if names and not update:
         raise UsageError(f"{' '.join(names)}: NAMEs say what to renew", hint="add --update")

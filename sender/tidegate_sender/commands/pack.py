@@ -45,7 +45,7 @@ def command(
     """Collect what is named and pack it. ./ ../ and / begin a path; a YAML file with "tidegate: 1" is a transfer
     list; anything else is an image reference by Docker's rules; oci:FOLDER:TAG is an OCI layout, tar:FILE a tar of
     images, chart:FILE or oci://… a Helm chart, imgpkg:IMAGE a bundle of imgpkg, list:FILE the list of another tool."""
-    from tidegate_sender.collect.arguments import items_from_arguments
+    from tidegate_sender.collect.lists.arguments import items_from_arguments
     from tidegate_sender.packing.pack import PackOptions
 
     if full and since is not None:

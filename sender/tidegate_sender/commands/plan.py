@@ -42,7 +42,7 @@ def command(
     medium: Path | None,
 ) -> None:
     """Say what `tidegate pack` with the same words would bring. Images are asked for their manifests only."""
-    from tidegate_sender.collect.arguments import items_from_arguments
+    from tidegate_sender.collect.lists.arguments import items_from_arguments
 
     workspace = invocation.workspace(Role.LOW)
     items = items_from_arguments(what, platforms=platforms)

@@ -43,7 +43,7 @@ def command(
             found = reproduce(path, _own_depot(invocation), progress=building)
         else:
             from tidegate.depot.store import Depot
-            from tidegate_sender.collect.arguments import items_from_arguments
+            from tidegate_sender.collect.lists.arguments import items_from_arguments
             from tidegate_sender.collect.pipeline import collect
 
             items = items_from_arguments(what, platforms=platforms)

@@ -109,7 +109,7 @@ def _run(
     expire_days: int | None,
 ) -> None:
     from tidegate.state.bundles import get_bundle
-    from tidegate_sender.collect.arguments import items_from_arguments
+    from tidegate_sender.collect.lists.arguments import items_from_arguments
     from tidegate_sender.packing.pack import PackOptions
     from tidegate_sender.packing.request import fulfil
 

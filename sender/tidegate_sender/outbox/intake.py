@@ -114,7 +114,7 @@ class Intake:
 
 def _is_list(item: PutDown) -> bool:
     """Whether it would be packed as a list. A broken one would be packed as a file, which nobody means here."""
-    from tidegate_sender.collect.arguments import ArgumentKind, classify_argument
+    from tidegate_sender.collect.lists.arguments import ArgumentKind, classify_argument
 
     return classify_argument(str(item.path)).kind in {ArgumentKind.TRANSFER_LIST, ArgumentKind.LIST}
 

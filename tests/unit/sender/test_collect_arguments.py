@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import UsageError
-from tidegate_sender.collect.arguments import Argument, ArgumentKind, classify_argument, items_from_arguments
 from tidegate_sender.collect.items import FilesItem, ImageItem, LayoutItem
+from tidegate_sender.collect.lists.arguments import Argument, ArgumentKind, classify_argument, items_from_arguments
 
 LIST = "tidegate: 1\nimages: [a, b]\n"
 

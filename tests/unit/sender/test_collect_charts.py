@@ -21,10 +21,10 @@ from tidegate.registry.registries import Registries
 from tidegate_sender.collect.charts import ChartItem
 from tidegate_sender.collect.downloads import DownloadItem
 from tidegate_sender.collect.items import CollectedArtifact, Item
-from tidegate_sender.collect.lock import asked_of
-from tidegate_sender.collect.locking import Renewal, lock_items
+from tidegate_sender.collect.lists.lock import asked_of
+from tidegate_sender.collect.lists.locking import Renewal, lock_items
+from tidegate_sender.collect.lists.transfer_list import parse_transfer_list
 from tidegate_sender.collect.pipeline import collect
-from tidegate_sender.collect.transfer_list import parse_transfer_list
 
 CHART = make_chart("app", "1.2.3")
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path("~/go/bin").expanduser()))

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import UsageError
-from tidegate_sender.collect.arguments import ArgumentKind, classify_argument, items_from_arguments
+from tidegate_sender.collect.archives.tars import TarItem
 from tidegate_sender.collect.charts import ChartItem
 from tidegate_sender.collect.downloads import DownloadItem
-from tidegate_sender.collect.foreign_lists import ListContext, parse_foreign_list
 from tidegate_sender.collect.imgpkg_bundle import ImgpkgItem
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item
-from tidegate_sender.collect.tars import TarItem
-from tidegate_sender.collect.transfer_list import parse_transfer_list
+from tidegate_sender.collect.lists.arguments import ArgumentKind, classify_argument, items_from_arguments
+from tidegate_sender.collect.lists.foreign_lists import ListContext, parse_foreign_list
+from tidegate_sender.collect.lists.transfer_list import parse_transfer_list
 
 HAULER = """\
 apiVersion: content.hauler.cattle.io/v1

@@ -18,12 +18,12 @@ from tidegate.depot.store import Depot
 from tidegate.errors import CollectError
 from tidegate.oci import OCI_LAYER_TAR, PLATFORMS
 from tidegate_sender.collect.archive_file import ArchiveError
+from tidegate_sender.collect.archives.tars import TarItem
 from tidegate_sender.collect.charts import ChartItem
 from tidegate_sender.collect.items import CollectReport, Item
-from tidegate_sender.collect.locking import Renewal, lock_items
+from tidegate_sender.collect.lists.locking import Renewal, lock_items
 from tidegate_sender.collect.pipeline import collect
 from tidegate_sender.collect.survey import survey
-from tidegate_sender.collect.tars import TarItem
 
 LAYERS = [tar_of({"a": b"0123456789" * 300_000}), tar_of({"b": b"second"})]
 

@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.errors import UsageError
 from tidegate_sender.collect.items import FilesItem, ImageItem, LayoutItem
-from tidegate_sender.collect.transfer_list import parse_transfer_list, read_transfer_list, schema
-from tidegate_sender.collect.yaml_places import MAX_BYTES
+from tidegate_sender.collect.lists.transfer_list import parse_transfer_list, read_transfer_list, schema
+from tidegate_sender.collect.lists.yaml_places import MAX_BYTES
 
 FOLDER = Path("/lists")
 FULL = b"""\

@@ -10,7 +10,15 @@ from tidegate import clock
 from tidegate.errors import BundleUnknownError, UsageError
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleState, get_bundle, list_bundles, set_bundle_state
-from tidegate.state.sendings import Priority, Sending, SendingState, get_sending, next_waiting, put_sending
+from tidegate.state.sendings import (
+    Priority,
+    Sending,
+    SendingState,
+    get_sending,
+    highest_sequence,
+    next_waiting,
+    put_sending,
+)
 from tidegate.workspace import Workspace
 from tidegate_sender.outbox.carrier_key import CarrierKey
 from tidegate_sender.outbox.folder import OutboxFolder
@@ -105,6 +113,14 @@ def test_a_queued_bundle_keeps_its_number_and_waits_once(low):
     assert waiting is not None and waiting.bundle_id == second.bundle_id
     assert enqueue(low, first, LINK, Priority.URGENT)  # more urgent than before: it moves
     assert [item.row.sequence for item in list_queue(low, LINK)] == [2, 1]
+
+
+def test_the_highest_number_that_was_sent_is_one_of_its_epoch(low):
+    sent(low, seed=1)
+    sent(low, seed=2)
+    channel = low.trust.own_channel().channel_id
+    with low.state.reading() as tx:
+        assert [highest_sequence(tx, LINK, channel, epoch) for epoch in (1, 2)] == [2, 0]
 
 
 def test_a_discarded_bundle_is_not_queued(low):

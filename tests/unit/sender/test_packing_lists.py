@@ -10,7 +10,7 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.slip.numbers import Numbers
 from tidegate.state.bundles import BundleState, get_bundle, put_bundle, set_bundle_state
 from tidegate.workspace import Workspace
-from tidegate_sender.collect.arguments import items_from_arguments
+from tidegate_sender.collect.lists.arguments import items_from_arguments
 from tidegate_sender.packing.lists import LISTS_KEY
 from tidegate_sender.packing.pack import PackOptions, PackOutcome, PackReport, pack
 from tidegate_sender.packing.planning import plan

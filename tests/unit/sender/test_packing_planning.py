@@ -11,8 +11,8 @@ from tidegate.errors import MediaNotFoundError
 from tidegate.state.bundles import BundleState, set_bundle_state
 from tidegate.units import MIB
 from tidegate.workspace import Workspace
-from tidegate_sender.collect.arguments import items_from_arguments
 from tidegate_sender.collect.items import Item
+from tidegate_sender.collect.lists.arguments import items_from_arguments
 from tidegate_sender.collect.pipeline import collect
 from tidegate_sender.media.plan import estimate_volume
 from tidegate_sender.packing.pack import PackReport, pack

@@ -20,7 +20,7 @@ from tidegate.errors import DepotError, GraphError
 from tidegate.names import hex_of
 from tidegate.oci import REF_NAME
 from tidegate_sender.collect.archive_file import Archive, ArchiveError
-from tidegate_sender.collect.docker_archive import LIST_MAX_BYTES, ArchivedImage, copy_blob
+from tidegate_sender.collect.archives.docker_archive import LIST_MAX_BYTES, ArchivedImage, copy_blob
 from tidegate_sender.collect.kinds import Sink, Surroundings
 from tidegate_sender.collect.layout_attachments import (
     attachments_of,

@@ -13,10 +13,10 @@ from tidegate.errors import UsageError
 from tidegate.provenance.attachments import ATTACHMENT
 from tidegate.registry.reference import parse_reference, slug
 from tidegate_sender.collect.archive_file import Archive, ArchiveError, Region, open_region, unpacked
-from tidegate_sender.collect.docker_archive import LIST_FILE, LIST_MAX_BYTES, ArchivedImage, bring_saved_images
+from tidegate_sender.collect.archives.docker_archive import LIST_FILE, LIST_MAX_BYTES, ArchivedImage, bring_saved_images
+from tidegate_sender.collect.archives.oci_archive import INDEX_FILE, bring_layout_images
 from tidegate_sender.collect.images import attachment_name
 from tidegate_sender.collect.kinds import Brought, Sink, SourceItem, Surroundings, brought
-from tidegate_sender.collect.oci_archive import INDEX_FILE, bring_layout_images
 
 _INNER = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 _INNER_MAX = 1000
@@ -67,7 +67,7 @@ class TarItem(SourceItem):
 
     def _listed(self, archive: Archive, sink: Sink, around: Surroundings) -> Iterator[Brought]:
         """``manifest.json`` is docker's, or imgpkg's of the same name."""
-        from tidegate_sender.collect.imgpkg_tar import bring_imgpkg_tar, is_imgpkg_list
+        from tidegate_sender.collect.archives.imgpkg_tar import bring_imgpkg_tar, is_imgpkg_list
 
         data = archive.member(LIST_FILE).read(LIST_MAX_BYTES, archive.what)
         if is_imgpkg_list(data):

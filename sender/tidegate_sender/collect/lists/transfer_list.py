@@ -13,9 +13,9 @@ from tidegate.files import read_given
 from tidegate.registry.reference import files_name
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, Item
-from tidegate_sender.collect.list_images import make_image, make_key, make_layout
-from tidegate_sender.collect.yaml_form import check_document, field_text, published_form
-from tidegate_sender.collect.yaml_places import MAX_BYTES, Document, read_yaml
+from tidegate_sender.collect.lists.images import make_image, make_key, make_layout
+from tidegate_sender.collect.lists.yaml_form import check_document, field_text, published_form
+from tidegate_sender.collect.lists.yaml_places import MAX_BYTES, Document, read_yaml
 
 SCHEMA_FILE = "transfer-list.schema.json"
 
@@ -58,7 +58,7 @@ def _entry_items(kind: str, entry: Any, folder: Path, place: str, listed: tuple[
     common |= {"origin": place, "load": (load,) if isinstance(load, str) else tuple(load), "listed": listed}
     common["given"] = str(fields.get(main, ""))
     if make is None:
-        from tidegate_sender.collect.list_entries import further_items
+        from tidegate_sender.collect.lists.entries import further_items
 
         return further_items(kind, fields, folder, common)
     return (make(fields, folder, common),)

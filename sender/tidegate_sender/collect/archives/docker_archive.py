@@ -16,7 +16,14 @@ from tidegate.depot.descriptors import Descriptor
 from tidegate.errors import BlobDamagedError
 from tidegate.oci import OCI_LAYER_TAR, OCI_MANIFEST
 from tidegate.units import GIB, MIB
-from tidegate_sender.collect.archive_file import Archive, ArchiveError, Region, decompressed, is_compressed, limited
+from tidegate_sender.collect.archive_file import (
+    Archive,
+    ArchiveError,
+    Region,
+    decompressed,
+    is_compressed,
+    limited,
+)
 from tidegate_sender.collect.attachments import Found
 from tidegate_sender.collect.kinds import Sink, Surroundings
 

@@ -20,8 +20,8 @@ from tidegate_sender.collect.charts import OCI, ChartItem
 from tidegate_sender.collect.downloads import DownloadItem
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item
-from tidegate_sender.collect.list_beginnings import is_hauler
-from tidegate_sender.collect.list_images import make_expectation
+from tidegate_sender.collect.lists.beginnings import is_hauler
+from tidegate_sender.collect.lists.images import make_expectation
 
 LIST_MAX_BYTES = 16 * MIB
 LINES_MAX = 100_000

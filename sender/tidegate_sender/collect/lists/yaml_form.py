@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import UsageError
-from tidegate_sender.collect.yaml_places import Document
+from tidegate_sender.collect.lists.yaml_places import Document
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

@@ -5,11 +5,11 @@ from typing import Any
 
 from tidegate.errors import CollectError, UsageError
 from tidegate.registry.reference import parse_reference, slug
+from tidegate_sender.collect.archives.tars import TarItem
 from tidegate_sender.collect.charts import OCI, ChartItem
 from tidegate_sender.collect.download import check_url
 from tidegate_sender.collect.imgpkg_bundle import ImgpkgItem
 from tidegate_sender.collect.items import Item
-from tidegate_sender.collect.tars import TarItem
 
 
 def chart_item(fields: dict[str, Any], folder: Path, common: dict[str, Any]) -> ChartItem:
@@ -80,7 +80,7 @@ def further_items(kind: str, fields: dict[str, Any], folder: Path, common: dict[
     if kind == "imgpkg":
         return (ImgpkgItem(reference=parse_reference(fields["ref"]), **common),)
     if kind == "lists":
-        from tidegate_sender.collect.foreign_lists import read_foreign_list
+        from tidegate_sender.collect.lists.foreign_lists import read_foreign_list
 
         return read_foreign_list(folder / fields["path"], tuple(fields.get("platforms", ())), **common)
     raise UsageError(f"{kind}: unknown list")

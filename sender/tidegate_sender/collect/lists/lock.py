@@ -15,8 +15,8 @@ from tidegate.errors import CollectError, LockMissingError, UsageError
 from tidegate.files import read_given
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import SourceItem
-from tidegate_sender.collect.yaml_form import check_document, published_form
-from tidegate_sender.collect.yaml_places import MAX_BYTES, read_yaml
+from tidegate_sender.collect.lists.yaml_form import check_document, published_form
+from tidegate_sender.collect.lists.yaml_places import MAX_BYTES, read_yaml
 
 SCHEMA_FILE = "transfer-lock.schema.json"
 LOCK_VERSION = 1

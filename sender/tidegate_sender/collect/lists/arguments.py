@@ -17,7 +17,7 @@ from tidegate.errors import UsageError
 from tidegate.registry.reference import Reference, files_name, is_host, parse_reference
 from tidegate_sender.collect.files import title_of
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
-from tidegate_sender.collect.list_beginnings import beginning_of, is_hauler, is_transfer_list
+from tidegate_sender.collect.lists.beginnings import beginning_of, is_hauler, is_transfer_list
 
 _LAYOUT = "oci:"
 _CHART_IN_REGISTRY = "oci://"
@@ -106,12 +106,12 @@ def _listed(items: Iterable[Item], path: Path) -> tuple[Item, ...]:
 
 def _items(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
     if argument.kind is ArgumentKind.TRANSFER_LIST:
-        from tidegate_sender.collect.lock import hold_to_lock
-        from tidegate_sender.collect.transfer_list import read_transfer_list
+        from tidegate_sender.collect.lists.lock import hold_to_lock
+        from tidegate_sender.collect.lists.transfer_list import read_transfer_list
 
         return hold_to_lock(read_transfer_list(Path(argument.text)), Path(argument.text))
     if argument.kind is ArgumentKind.LIST:
-        from tidegate_sender.collect.foreign_lists import read_foreign_list
+        from tidegate_sender.collect.lists.foreign_lists import read_foreign_list
 
         return read_foreign_list(Path(argument.text), platforms)
     if argument.kind in _FURTHER:
@@ -134,7 +134,7 @@ _FURTHER = {ArgumentKind.TAR: "tars", ArgumentKind.CHART: "charts", ArgumentKind
 
 def _further(argument: Argument, platforms: tuple[str, ...]) -> tuple[Item, ...]:
     """As a transfer list in this folder would have it."""
-    from tidegate_sender.collect.list_entries import further_items
+    from tidegate_sender.collect.lists.entries import further_items
 
     main = {ArgumentKind.TAR: "path", ArgumentKind.CHART: "source", ArgumentKind.IMGPKG: "ref"}[argument.kind]
     fields: dict[str, object] = {main: argument.text}

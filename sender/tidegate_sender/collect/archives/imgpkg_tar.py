@@ -16,7 +16,7 @@ from tidegate.errors import GraphError, UsageError
 from tidegate.names import DIGEST, hex_of
 from tidegate.registry.reference import Reference, parse_reference
 from tidegate_sender.collect.archive_file import Archive, ArchiveError
-from tidegate_sender.collect.docker_archive import copy_blob
+from tidegate_sender.collect.archives.docker_archive import copy_blob
 from tidegate_sender.collect.imgpkg_bundle import KIND, LAYER_MAX_BYTES, ROOT_LABEL, Closure, Found
 from tidegate_sender.collect.kinds import Brought, Sink, Surroundings, brought
 

@@ -17,7 +17,7 @@ from tidegate_sender.collect.files import collect_files
 from tidegate_sender.collect.items import FilesItem, ImageItem, Item, LayoutItem
 from tidegate_sender.collect.kinds import Brought, SourceItem, lock_digest
 from tidegate_sender.collect.layout import read_entry, resolve_layout
-from tidegate_sender.collect.lock import Locked, asked_of
+from tidegate_sender.collect.lists.lock import Locked, asked_of
 from tidegate_sender.collect.looking import HashingSink, Looking
 from tidegate_sender.collect.pipeline import ClientFactory
 from tidegate_sender.collect.registry import RegistryReader, read_reference, resolve_image
