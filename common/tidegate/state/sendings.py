@@ -97,12 +97,12 @@ def next_waiting(tx: Transaction, link: str) -> Sending | None:
     return rows[0] if rows else None
 
 
-def highest_sequence(tx: Transaction, link: str, channel_id: str) -> int:
-    """The highest number of a channel that went over a link whole; 0 for none."""
+def highest_sequence(tx: Transaction, link: str, channel_id: str, epoch: int) -> int:
+    """The highest number of one epoch of a channel that went over a link whole; 0 for none."""
     ((highest,),) = tx.execute(
-        "SELECT max(bundles.sequence) FROM sendings JOIN bundles USING (bundle_id)"
-        " WHERE link = ? AND sent IS NOT NULL AND channel_id = ?",
-        (link, channel_id),
+        "SELECT max(bundles.sequence) FROM sendings JOIN bundles USING (bundle_id) WHERE link = ? AND sent IS NOT NULL"
+        " AND channel_id = ? AND coalesce(json_extract(bundles.detail, '$.epoch'), 1) = ?",
+        (link, channel_id, epoch),
     )
     return highest or 0
 

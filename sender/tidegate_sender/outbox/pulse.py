@@ -96,7 +96,7 @@ class Pulse:
             number=self._next_number(),
             time=clock.format_time(clock.now()),
             interval_seconds=self._options.heartbeat_seconds,
-            sequence=self._highest(chain.channel_id),
+            sequence=self._highest(chain.channel_id, chain.newest.epoch),
             checkpoint=self._checkpoint(),
         )
 
@@ -110,9 +110,9 @@ class Pulse:
         self._number += 1
         return self._number
 
-    def _highest(self, channel_id: str) -> int:
+    def _highest(self, channel_id: str, epoch: int) -> int:
         with self._workspace.state.reading() as tx:
-            return highest_sequence(tx, self._link, channel_id)
+            return highest_sequence(tx, self._link, channel_id, epoch)
 
     def _checkpoint(self) -> str | None:
         """The newest head of the own ledger, as the signed note that it is."""

@@ -29,7 +29,7 @@ _Count = Annotated[int, Meta(ge=1, le=canonical.INTEGER_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a heartbeat says. `sequence` is the highest number of the channel sent over this link, 0 for none."""
+    """What a heartbeat says. `sequence` is the highest number of this epoch sent over this link, 0 for none."""
 
     format: Literal[1]
     critical: Annotated[tuple[Feature, ...], Meta(max_length=16)]
