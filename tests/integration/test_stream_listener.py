@@ -14,17 +14,14 @@ import pytest
 from diode import Diode
 from listening import free_port, listening, send_to
 from made_bundles import content
-from made_streams import MadeSession, make_session, many_groups, renumbered
+from made_streams import MadeSession, heartbeat, make_session, many_groups, renumbered
 from receiver_world import HighSide, LowSide, SignedBundle, signer
 from two_sides import tidegate_command
 from waiting import wait_until
 
-from tidegate.carrier.frames import tag_of
 from tidegate.carrier.stream.header import Kind
-from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.errors import HostError
-from tidegate.trust.keys import FileSigner
 from tidegate_receiver.intake.outcomes import OutcomeKind
 from tidegate_receiver.listener import opening
 from tidegate_receiver.listener.status import link_status
@@ -333,24 +330,6 @@ def test_a_disk_that_is_too_small_fails_by_name_and_the_next_session_goes_on(
     with listening(high) as listener:
         listener.send(many_groups(low, bundle).datagrams())
         assert listener.wait_for_bundles(1)[0].kind is OutcomeKind.RECEIVED
-
-
-def heartbeat(
-    low: LowSide, number: int, *, interval: int = 1, sequence: int = 0, carrier: FileSigner | None = None
-) -> bytes:
-    beat = Heartbeat(
-        format=1,
-        critical=(),
-        channel=low.chain.channel_id,
-        epoch=1,
-        link="north",
-        number=number,
-        time="2026-03-01T08:00:00Z",
-        interval_seconds=interval,
-        sequence=sequence,
-    )
-    frame = build_heartbeat(beat, carrier or low.keys["carrier"])
-    return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)
 
 
 def test_heartbeats_count_once_and_their_silence_is_an_entry(low: LowSide, high: HighSide) -> None:

@@ -11,6 +11,7 @@ from tidegate.carrier.announcement import Announcement, build_announcement
 from tidegate.carrier.frames import tag_of
 from tidegate.carrier.spans import Parts, span_groups
 from tidegate.carrier.stream.header import Kind, build_headers, crc32c_headers
+from tidegate.carrier.stream.heartbeat import Heartbeat, build_heartbeat
 from tidegate.carrier.stream.parts import plan_stream_parts
 from tidegate.carrier.stream.session import (
     StreamFacts,
@@ -124,3 +125,28 @@ def group_datagrams(bundle: MadeBundle, announcement: Announcement, tag: bytes, 
         header.tobytes() + bytes(buffer.slot(position, symbol)[:length])
         for header, (position, symbol), length in zip(headers, order.tolist(), lengths.tolist(), strict=True)
     ]
+
+
+def heartbeat(
+    low: LowSide,
+    number: int,
+    *,
+    interval: int = 1,
+    sequence: int = 0,
+    epoch: int = 1,
+    carrier: FileSigner | None = None,
+) -> bytes:
+    """The datagram of a heartbeat of the link `north`."""
+    beat = Heartbeat(
+        format=1,
+        critical=(),
+        channel=low.chain.channel_id,
+        epoch=epoch,
+        link="north",
+        number=number,
+        time="2026-03-01T08:00:00Z",
+        interval_seconds=interval,
+        sequence=sequence,
+    )
+    frame = build_heartbeat(beat, carrier or low.keys["carrier"])
+    return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)

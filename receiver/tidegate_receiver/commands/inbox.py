@@ -86,15 +86,34 @@ def _withdrawals(tx: "Transaction", rows: tuple[BundleRow, ...]) -> dict[str, st
 
 def _show_gaps(invocation: Invocation, workspace: "Workspace") -> None:
     """A line for each channel of which numbers have not come; what is void is no gap."""
-    from tidegate_receiver.intake.numbering import read_standing
+    from tidegate_receiver.intake.numbering import highest_seen, read_standing
+    from tidegate_receiver.listener.heard import sent_up_to
 
     for channel in workspace.trust.list():
         with workspace.state.reading() as tx:
             standing = read_standing(tx, workspace.root, channel.channel_id, channel.root.epoch)
+            seen = highest_seen(tx, channel.channel_id, channel.root.epoch, standing)
+            sent = sent_up_to(tx, channel.channel_id, channel.root)
         if standing.missing:
             missing = standing.missing.words()
             invocation.report.line(f'channel {channel.name}: {missing} missing; "tidegate slip" tells the office')
             invocation.report.object({"channel": channel.name, "missing_numbers": list(standing.missing)})
+        if sent > seen:
+            _show_not_here(invocation, channel.name, seen, sent)
+
+
+def _show_not_here(invocation: Invocation, channel: str, seen: int, sent: int) -> None:
+    """Numbers beyond the highest that came, which a heartbeat says were sent: as many as it likes, so none is listed.
+
+    Where nothing came yet the site may have joined late, and the first ones are none of its own.
+    """
+    first = "" if sent == seen + 1 else f"{seen + 1} to " if seen else "up to "
+    whose = f'"tidegate resend {sent if sent == seen + 1 else f"{seen + 1}-{sent}"}"' if seen else '"tidegate resend"'
+    invocation.report.line(
+        f"channel {channel}: {first}{sent} went over the link, as its heartbeat says, and nothing of it came;"
+        f" the office: {whose}"
+    )
+    invocation.report.object({"channel": channel, "highest_here": seen, "sent_over_link": sent})
 
 
 def _for_the_office(row: BundleRow) -> str:

@@ -82,6 +82,15 @@ def read_standing(tx: Transaction, root: Path, channel_id: str, epoch: int) -> S
     return Standing(held, Numbers.of(expected - set(held) - set(void)), void)
 
 
+def highest_seen(tx: Transaction, channel_id: str, epoch: int, standing: Standing) -> int:
+    """The highest number of an epoch of which anything that was believed is known here; 0 for none."""
+    rows = list_bundles(tx, channel_id=channel_id)
+    came = (row.sequence for row in rows if _epoch_of(row) == epoch and row.state is not BundleState.REFUSED)
+    channel = get_channel(tx, channel_id)
+    taken = channel.highest_sequence if channel is not None and channel.epoch == epoch else 0
+    return max(taken, standing.missing.highest, *standing.void, *came, 0)
+
+
 def _void_of(rows: list[BundleRow]) -> dict[int, Void]:
     void = {}
     for row in rows:

@@ -9,6 +9,7 @@ worker               batches as arrays, each to its session
   speakers, expected   who may speak, and which announcements to look at first
   sessions, session    those under way;  source, taking: one as a copy of its bundle, for the intake
 heartbeats, canaries signs of life, and what their absence means
+heard                up to which number bundles were sent, as heartbeats say
 keeping              what is old and not whole goes
 counting, status     what is counted, and how `link status` tells it
 """

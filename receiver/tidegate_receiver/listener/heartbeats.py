@@ -22,13 +22,11 @@ from tidegate.trust.checks import check_channel
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
 from tidegate_receiver.listener.counting import LinkStatus
+from tidegate_receiver.listener.heard import HEARTBEAT_PREFIX
 from tidegate_receiver.listener.speakers import Remembered, Speakers
 
 MISSED_MAX = 3
 LINKS_MAX = 64
-
-
-_PREFIX = "link.heartbeat."
 
 
 @dataclass(slots=True)
@@ -60,7 +58,7 @@ class Heartbeats:
         """Go on with the links that an earlier listener at this address heard."""
         pinned = {channel.channel_id for channel in self.workspace.trust.list()}
         with self.workspace.state.reading() as tx:
-            stored = [(key, json.loads(value)) for key, value in list_meta(tx, _PREFIX)]
+            stored = [(key, json.loads(value)) for key, value in list_meta(tx, HEARTBEAT_PREFIX)]
         here = [item for item in stored if item[1].get("address") == self.status.address]
         for key, facts in sorted(here, key=lambda item: float(item[1]["heard"])):
             if facts["channel_id"] in pinned:
@@ -90,7 +88,7 @@ class Heartbeats:
             counts.heartbeats_refused += 1
 
     def _accept(self, key_id: str, chain: Chain, beat: Heartbeat) -> None:
-        key, name = f"{_PREFIX}{key_id}.{beat.link}", (chain.channel_id, beat.link)
+        key, name = f"{HEARTBEAT_PREFIX}{key_id}.{beat.link}", (chain.channel_id, beat.link)
         with self.workspace.state.reading() as tx:
             stored = get_meta(tx, key)
         last = json.loads(stored) if stored else {}
@@ -106,6 +104,7 @@ class Heartbeats:
             "alive": True,
             "channel": chain.newest.name,
             "channel_id": chain.channel_id,
+            "epoch": beat.epoch,
             "heard": time.time(),
             "interval_seconds": beat.interval_seconds,
             "link": beat.link,

@@ -36,6 +36,7 @@ def command(invocation: Invocation, what: tuple[str, ...]) -> None:
         missing=str(done.missing),
         new=str(done.new),
         missing_numbers=list(done.missing),
+        not_told=str(done.not_told),
         ledger_size=done.size,
         cosigned=done.is_cosigned,
         proof_wanted_from=done.proof_from,
@@ -84,6 +85,10 @@ def _summary(done: "SlipReport", *, dry_run: bool) -> str:
     if done.missing:
         them = "it" if len(done.missing) == 1 else "them"
         parts.append(f'missing there: {done.missing.words()}: "tidegate resend" sends {them} again')
+    if done.not_told:
+        them = "it" if len(done.not_told) == 1 else "them"
+        text = f"sent and not spoken of: {done.not_told.words()}, on the way or lost"
+        parts.append(f'{text}: "tidegate resend {str(done.not_told).replace("+", " ")}" sends {them} again')
     if done.size:
         before = f", {done.before} when it was last seen" if done.before else ", seen for the first time"
         parts.append(f"its ledger has {done.size} entries{before}")

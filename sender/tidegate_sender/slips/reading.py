@@ -21,7 +21,7 @@ from tidegate.errors import (
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.restoring import lost_numbers
 from tidegate.slip.code import Code, is_code, make_code, parse_code
-from tidegate.slip.numbers import Numbers
+from tidegate.slip.numbers import NO_NUMBERS, Numbers
 from tidegate.slip.proof import SlipProof, split_proof
 from tidegate.slip.site_keys import SiteKeys
 from tidegate.slip.slip import Slip, Statement, held_sum, parse_slip, verify_slip
@@ -66,6 +66,8 @@ class SlipReport:
     #: whether the head of the site's ledger was co-signed, else from which size a proof would let it be
     is_cosigned: bool = False
     proof_from: int | None = None
+    #: sent to this site, and beyond the highest number that its slip speaks of
+    not_told: Numbers = NO_NUMBERS
 
 
 def read_slip(workspace: "Workspace", text: str, *, dry_run: bool = False) -> SlipReport:
@@ -124,6 +126,8 @@ class _Reading:
         held = Numbers.of(n for n in said.held if n not in sent or not sent[n].detail.get("void"))
         missing = Numbers.of(n for n in said.missing if n not in sent or _is_due(sent[n], said.site))
         new = Numbers.of(set(held) - set(before.all_held))
+        after = {n for n, row in sent.items() if n > said.highest and _is_due(row, said.site)}
+        not_told = Numbers.of(after - set(before.by_code))
         plan = self._plan_cosigning(slip, proof, note.encode(), signed)
         report = SlipReport(
             said.site,
@@ -136,6 +140,7 @@ class _Reading:
             is_new,
             plan.may_cosign,
             plan.proof_from,
+            not_told,
         )
         if (is_new or plan.may_cosign) and not self.dry_run:
             made = make_cosigned(self.workspace, slip, note.encode(), str(key)) if plan.may_cosign else None

@@ -130,6 +130,15 @@ def test_the_same_slip_again_is_nothing_to_do(office: Office) -> None:
     assert len(office.entries()) == 1
 
 
+def test_what_was_sent_after_the_highest_number_of_a_slip_is_named_since_the_site_cannot_know_of_it(
+    office: Office,
+) -> None:
+    assert str(read_slip(office.workspace, office.slip("1-3", "NONE", 100)).not_told) == "4-6"  # 7 was not sent
+    read_slip(office.workspace, office.code(5))
+    assert str(read_slip(office.workspace, office.slip("1-2", "3", 101)).not_told) == "4+6"
+    assert not read_slip(office.workspace, office.slip("1-4+6", "5", 102)).not_told
+
+
 def test_a_newer_slip_takes_the_place_of_what_was_confirmed(office: Office) -> None:
     read_slip(office.workspace, office.slip())
     read_slip(office.workspace, office.slip("2-5", "NONE", 101))
