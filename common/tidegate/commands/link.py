@@ -27,7 +27,12 @@ def status_command(invocation: Invocation, metrics: bool) -> int:
     links = find_status_maker(workspace.settings.role)(workspace)
     report = invocation.report
     if metrics:
-        print("".join(link.metrics for link in links), end="")
+        from tidegate.metrics import Metrics
+
+        gathered = Metrics()  # several links have the same metrics, and each may be described once
+        for link in links:
+            gathered.take(link.metrics)
+        print(gathered.text(), end="")
         return 0
     for link in links:
         report.object({"link": link.address, "is_well": link.is_well, **link.facts})

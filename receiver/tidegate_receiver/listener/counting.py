@@ -12,8 +12,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from tidegate.files import host_error
+from tidegate.metrics import Metrics
 
 WRITE_SECONDS = 2.0
+_SINCE = "in seconds since 1970, 0 for never."
+_BEAT_ALIVE = "1 while heartbeats come, 0 once three are overdue."
+_CANARY_ALIVE = "1 while canaries come whole in time, 0 once one stays away."
 
 
 @dataclass(slots=True)
@@ -77,29 +81,32 @@ class LinkStatus:
         return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
 
     def as_prometheus(self) -> str:
-        """The text exposition format, one line a value."""
-        label = f'{{link="{self.address}"}}'
-        lines = [
-            f"tidegate_link_{item.name}_total{label} {getattr(self.counts, item.name)}" for item in fields(self.counts)
-        ]
-        gauges = {
-            "up": int(not self.stopped),
-            "written_seconds": self.written,
-            "last_datagram_seconds": self.last_datagram,
-            "last_bundle_seconds": self.last_bundle_time,
-            "receive_buffer_bytes": self.buffer_bytes,
-            "sessions_open": len(self.sessions),
-        }
-        lines += [f"tidegate_link_{name}{label} {value}" for name, value in gauges.items()]
+        """The same in Prometheus' text format."""
+        made, link = Metrics(), self.address
+        for item in fields(self.counts):
+            what = f"{item.name.replace('_', ' ').capitalize()}, since the listener started."
+            made.counter(f"tidegate_link_{item.name}_total", what, getattr(self.counts, item.name), link=link)
+        for name, (what, value) in self._gauges().items():
+            made.gauge(f"tidegate_link_{name}", what, value, link=link)
         for name, beat in self.heartbeats.items():
-            inner = f'{{link="{self.address}",name="{name}"}}'
-            lines.append(f"tidegate_link_heartbeat_alive{inner} {int(bool(beat['alive']))}")
-            lines.append(f"tidegate_link_heartbeat_number{inner} {beat['number']}")
+            number = int(str(beat["number"]))
+            made.gauge("tidegate_link_heartbeat_alive", _BEAT_ALIVE, int(bool(beat["alive"])), link=link, name=name)
+            made.gauge("tidegate_link_heartbeat_number", "Number of the last heartbeat.", number, link=link, name=name)
         for name, canary in self.canaries.items():
-            inner = f'{{link="{self.address}",name="{name}"}}'
-            lines.append(f"tidegate_link_canary_alive{inner} {int(bool(canary['alive']))}")
-            lines.append(f"tidegate_link_canary_seconds{inner} {canary['time']}")
-        return "\n".join(lines) + "\n"
+            came = float(str(canary["time"]))
+            made.gauge("tidegate_link_canary_alive", _CANARY_ALIVE, int(bool(canary["alive"])), link=link, name=name)
+            made.gauge("tidegate_link_canary_seconds", f"Last whole canary, {_SINCE}", came, link=link, name=name)
+        return made.text()
+
+    def _gauges(self) -> dict[str, tuple[str, float]]:
+        return {
+            "up": ("1 while the listener runs, 0 once it was stopped.", int(not self.stopped)),
+            "written_seconds": (f"When this was written, {_SINCE}", self.written),
+            "last_datagram_seconds": (f"Last datagram, {_SINCE}", self.last_datagram),
+            "last_bundle_seconds": (f"Last bundle, {_SINCE}", self.last_bundle_time),
+            "receive_buffer_bytes": ("The socket's receive buffer.", self.buffer_bytes),
+            "sessions_open": ("Sessions under way.", len(self.sessions)),
+        }
 
 
 def file_name(address: str) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.clock import format_time
 from tidegate.link_status import LinkReport
+from tidegate.metrics import Metrics
 from tidegate.report import counted
 from tidegate_sender.commands.link_options import slip_words
 
@@ -32,8 +33,12 @@ def _report(link: str, items: "list[QueueItem]", heard: str) -> LinkReport:
     if newest is not None and last is not None:
         times = counted(newest.sending.passes, "time")
         lines.append(f"  last: {newest.name}, sent {times}, {format_time(last)}")
-    values = {"sent_bundles": len(sent), "waiting_bundles": len(waiting), "last_sent_seconds": last or 0}
-    metrics = "".join(f'tidegate_link_{name}{{link="{link}"}} {value}\n' for name, value in values.items())
+    metrics = Metrics()
+    metrics.gauge("tidegate_link_sent_bundles", "Bundles that were sent; arrival is unknown.", len(sent), link=link)
+    metrics.gauge("tidegate_link_waiting_bundles", "Bundles that wait or are held.", len(waiting), link=link)
+    metrics.gauge(
+        "tidegate_link_last_sent_seconds", "Last sent, in seconds since 1970, 0 for never.", last or 0, link=link
+    )
     facts: dict[str, object] = {
         "sent": len(sent),
         "waiting": len(waiting),
@@ -42,4 +47,4 @@ def _report(link: str, items: "list[QueueItem]", heard: str) -> LinkReport:
         "arrival": "unknown",
         "last_slip": heard,
     }
-    return LinkReport(link, tuple(lines), facts, metrics)
+    return LinkReport(link, tuple(lines), facts, metrics.text())
