@@ -17,7 +17,6 @@ from tidegate.config import Role
 from tidegate.errors import UsageError
 from tidegate.ledger.entries import Entry, Event, RecordedEntry, entry
 from tidegate.slip.numbers import Numbers
-from tidegate.state.bundles import BundleState, list_bundles, set_bundle_state
 from tidegate.state.channels import ChannelRow, ensure_channel, get_channel, put_channel
 from tidegate.state.db import Transaction
 from tidegate.state.meta import get_meta, set_meta
@@ -61,6 +60,8 @@ def restore(workspace: Workspace, reason: str, *, last: tuple[str, int, int] | N
         rebuild(workspace, tx, entries, done)
         if last is not None:
             _confirm(workspace, tx, *last)
+            if workspace.settings.role is Role.LOW:  # once more, with the word that the ledger will have
+                rebuild(workspace, tx, (*entries, _word(len(entries), *last)), Rebuilt())
         tx.queue(_entry(workspace, reason, done, last))
 
     done.entries_adopted = workspace.recorder.catch_up(apply)
@@ -82,12 +83,14 @@ def _confirm(workspace: Workspace, tx: Transaction, channel_id: str, epoch: int,
             f"number {number} is more than {LOST_MAX} beyond {before}, the last that is known here",
             hint='ask again; if it is right, "tidegate keys epoch" on the low side begins to count anew',
         )
-    if is_low:
-        _count_as_sent(tx, channel_id, epoch, number)
-        note_lost(tx, channel_id, epoch, {*lost_numbers(tx, channel_id, epoch), *range(before + 1, number + 1)})
-        put_channel(tx, replace(row, next_sequence=number + 1))
-    else:
+    if not is_low:
         put_channel(tx, replace(row, highest_sequence=number))
+
+
+def _word(place: int, channel_id: str, epoch: int, number: int) -> RecordedEntry:
+    """What `confirmed_last` will find in the entry of this restore."""
+    fields = {"event": Event.RESTORE, "channel": channel_id, "epoch": epoch, "sequence": number}
+    return RecordedEntry(place, b"", fields)
 
 
 def enter_epoch(tx: Transaction, channel_id: str, name: str, epoch: int) -> ChannelRow:
@@ -105,13 +108,6 @@ def confirmed_last(item: RecordedEntry, chain: "Chain") -> int | None:
     last = fields.get("sequence")
     is_it = about == (Event.RESTORE, chain.channel_id, chain.newest.epoch) and isinstance(last, int)
     return last if is_it else None
-
-
-def _count_as_sent(tx: Transaction, channel_id: str, epoch: int, last: int) -> None:
-    """Whatever waits here to be sent, up to the `last` number, may have left: its number is not given to another."""
-    for row in list_bundles(tx, channel_id=channel_id, states=(BundleState.PACKED,)):
-        if row.epoch == epoch and row.sequence <= last:
-            set_bundle_state(tx, row.bundle_id, row.state, detail={"write_begun": True})
 
 
 def lost_numbers(tx: Transaction, channel_id: str, epoch: int) -> Numbers:

@@ -33,8 +33,8 @@ def rebuild(workspace: "Workspace", tx: Transaction, entries: tuple[RecordedEntr
     for item in entries:
         _note(facts, item)
         if (last := confirmed_last(item, chain)) is not None:
-            given = _count_as_sent(facts, chain, last)
-            lost |= set(range(max(highest, given) + 1, last + 1))
+            given, doubtful = _give_up_unsent(facts, chain, last)
+            lost |= {*doubtful, *range(max(highest, given) + 1, last + 1)}
             highest = max(highest, last)
     if lost:
         note_lost(tx, chain.channel_id, chain.newest.epoch, lost)
@@ -78,14 +78,21 @@ def _note(facts: dict[str, dict[str, Any]], item: RecordedEntry) -> None:
         known["withdrawn"] = item.text("detail") if event == Event.WITHDRAW else None
 
 
-def _count_as_sent(facts: dict[str, dict[str, Any]], chain: "Chain", last: int) -> int:
-    """A person said that `last` was the last number: what was packed up to it may have left. The highest of those."""
-    given = 0
+def _give_up_unsent(facts: dict[str, dict[str, Any]], chain: "Chain", last: int) -> tuple[int, set[int]]:
+    """A person said that `last` was the last number. The highest that was given, and those that are in doubt.
+
+    What only waited to be sent when the backup was made may have left since; or another bundle with its number has,
+    that was packed in its place. To send it now could be a fork. So it is given up, and its number counts as lost.
+    """
+    given, doubtful = 0, set()
     for known in facts.values():
-        if (known.get("channel"), known["epoch"]) == (chain.channel_id, chain.newest.epoch) and not known["given_back"]:
-            given = max(given, known["sequence"])
-            known["begun"] = known["begun"] or known["sequence"] <= last
-    return given
+        if (known.get("channel"), known["epoch"]) != (chain.channel_id, chain.newest.epoch) or known["given_back"]:
+            continue
+        given = max(given, known["sequence"])
+        if known["fate"] is BundleState.PACKED and not known["begun"] and known["sequence"] <= last:
+            known["fate"] = BundleState.DISCARDED
+            doubtful.add(known["sequence"])
+    return given, doubtful
 
 
 def _with_fate(row: BundleRow, known: dict[str, Any]) -> BundleRow:

@@ -7,7 +7,7 @@ import pytest
 from channel_world import Clock, Packed, World, noise
 
 from tidegate import clock
-from tidegate.errors import NotReleasedError
+from tidegate.errors import NotReleasedError, TidegateError
 from tidegate.retention import Kind
 from tidegate.state.bundles import BundleState
 from tidegate_receiver.intake.outcomes import OutcomeKind
@@ -216,3 +216,28 @@ def test_a_bundle_that_was_refused_as_stale_is_known_as_refused_after_the_high_s
     world.put_state_back("high", None)
     world.restore("high")
     assert {row.bundle_id: (row.state, row.detail.get("reason")) for row in world.high_rows()} == before
+
+
+def test_what_waited_when_the_backup_was_made_is_not_sent_where_another_bundle_may_have_left_with_its_number(
+    world: World, tmp_path: Path
+) -> None:
+    from shutil import copytree
+
+    waiting = world.pack({"a": A})
+    copytree(world.folder / "low", tmp_path / "backup", symlinks=True)
+    left = world.pack({"a": B})
+    assert left.number == waiting.number == 1
+    world.send(left, stick := world.stick())
+    world.put_root_back("low", tmp_path / "backup")
+    world.restore("low", last=1)
+    with pytest.raises(TidegateError):
+        world.send(waiting, world.stick())
+    following = world.pack({"a": C})
+    world.send(following, second := world.stick())
+    world.receive([stick])
+    world.receive([second])
+    assert [(row.sequence, row.state) for row in world.high_rows()] == [
+        (1, BundleState.QUARANTINED),
+        (2, BundleState.QUARANTINED),
+    ]
+    assert str(world.read_slip(world.slip().slip.text()).held) == "1-2"

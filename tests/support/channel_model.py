@@ -330,7 +330,9 @@ class LowModel:
         """The whole root is older than the world; a person knows that `last` was the last number."""
         self.lost = frozenset({*self.lost, *range(self.next_number, last + 1)})
         for row in self.rows.values():
-            row.was_begun = row.was_begun or (not row.is_out and row.packed.number <= last)
+            if not (row.was_begun or row.is_out) and row.packed.number <= last:
+                row.is_out = True  # another bundle of that number may have left
+                self.lost |= {row.packed.number}
         self.next_number = max(self.next_number, last + 1)
 
 
