@@ -70,8 +70,8 @@ class Limits:
         return max(0, int(self.now - time) // DAY_SECONDS)
 
     def is_over(self, time: float, days: int | None = None) -> bool:
-        """Whether `time` lies so many days back, by default `keep_days`."""
-        return self.now - time >= (self.keep_days if days is None else days) * DAY_SECONDS
+        """Whether `time` lies so many days back, by default `keep_days`. Whole seconds, as those of `now`."""
+        return self.now - int(time) >= (self.keep_days if days is None else days) * DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,11 +124,11 @@ def make_manifest(body: Body, blobs: list[bytes], *, channel: str, **changes: ob
     sequence = changes.get("sequence", 1)
     assert isinstance(sequence, int)
     previous = BundleReference("ab" * 32, sequence - 1) if sequence > 1 else None
-    facts = {"artifacts": artifacts, "previous": previous, "created": CREATED, **changes}
-    return manifest_for(body.tables, channel=channel, chunks_length=len(body.chunks), **facts)
+    facts = {"channel": channel, "chunks_length": len(body.chunks), "artifacts": artifacts, "previous": previous}
+    return manifest_for(body.tables, **{**facts, "created": CREATED, **changes})
 
 
-def manifest_for(tables: Tables, **changes: object) -> Manifest:
+def manifest_for(tables: Tables, /, **changes: object) -> Manifest:
     """A manifest that fits `tables`, the first of its channel and of no artifacts; `changes` are fields of it."""
     made = Manifest(
         format=1,
