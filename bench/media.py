@@ -253,7 +253,8 @@ def bench_disk(low: Path) -> str:
     disk = Path(os.environ.get("BENCH_DISK", "/var/tmp")) / f"tidegate-bench-{os.getpid()}"
     disk.mkdir()
     try:
-        sent = tidegate(low, "send", "1", str(disk), no_sync=False)
+        (packed,) = (low / "spool").glob("*.tgb")  # of the last round
+        sent = tidegate(low, "send", str(packed), str(disk), no_sync=False)
         taken = sum(path.stat().st_size for path in disk.rglob("*") if path.is_file())
         source = next(disk.rglob("*.TGV"))
         writing = run(f"dd if={source} of={disk}/dd bs=4M oflag=direct conv=fsync status=none")
