@@ -11,6 +11,7 @@ from tidegate import clock
 from tidegate.errors import BundleUnknownError, StateError, UsageError
 from tidegate.names import bundle_name, parse_bundle_name
 from tidegate.state.db import Transaction
+from tidegate.state.schema import HAS_VOIDS
 
 ID_PREFIX_MIN = 8  # hex digits of a bundle_id that a person may type
 _HEX = re.compile(r"[0-9a-f]{8,64}")
@@ -145,7 +146,7 @@ def bundles_with_voids(tx: Transaction, channel_id: str) -> tuple[BundleRow, ...
 
     They are few, and asked for with each bundle that comes: the others are not made into objects.
     """
-    return _select(tx, "WHERE channel_id = ? AND instr(detail, ?) > 0", (channel_id, '"void": [['))
+    return _select(tx, f"WHERE channel_id = ? AND {HAS_VOIDS}", (channel_id,))
 
 
 def newest_bundle(tx: Transaction, channel_id: str) -> BundleRow | None:
