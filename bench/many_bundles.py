@@ -36,7 +36,7 @@ def make_waiting(low: Path, link: str, count: int, size: int, *, seed: int, firs
     generator = random.Random(seed)
     previous, rows = None, []
     for sequence in range(first, first + count):
-        blob = generator.randbytes(size)
+        blob = b"".join(generator.randbytes(min(CHUNK_BYTES, size - at)) for at in range(0, size, CHUNK_BYTES))
         body = make_body([blob], chunk_bytes=CHUNK_BYTES)
         manifest = make_manifest(
             body,

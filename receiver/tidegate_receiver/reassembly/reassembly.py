@@ -72,7 +72,8 @@ class Reassembly:
         have = set(source.groups(CHUNKS))
         absent = [group for group in self.content.needed_groups(geometry) if group not in have]
         listed = ", ".join(map(str, absent[:8])) + (", …" if len(absent) > 8 else "")
-        return VolumeMissingError(f"bundle {source.announcement.name}: chunks: groups {listed} are not here; {kept}")
+        what = f"groups {listed} are not here" if absent else "not all of them came"
+        return VolumeMissingError(f"bundle {source.announcement.name}: chunks: {what}; {kept}")
 
     # --- finishing ----------------------------------------------------------------------------
 
