@@ -164,9 +164,8 @@ def test_idle_time_repeats_the_newest_first_with_other_symbols(sides):
         numbers = names(reader)
         assert numbers[:2] == [1, 2] and set(numbers[2:4]) == {1, 2}
         sessions = list(reader.sessions.values())
-        starts = [
-            next(symbol for part, _, symbol in session.order if part == 2) for session in sessions if session.order
-        ]
+        # The last session may have been cut off before its content.
+        starts = [next(symbol for part, _, symbol in session.order if part == 2) for session in sessions[:3]]
         assert starts[0] == 0 and starts[2] == sessions[2].announcement.parts[2].source_count
     # repeats are no events: the ledger has each bundle once
     assert [entry["outcome"] for entry in sides.low.entries() if entry["event"] == "send"] == ["begun", "done"] * 2
