@@ -69,6 +69,7 @@ def make_next_key(workspace: Workspace, role: str, holder: str) -> HeldSigner:
 
 def change_root(
     workspace: Workspace,
+    chain: Chain,
     changes: dict[str, Any],
     signers: Sequence[Signer],
     *,
@@ -78,9 +79,10 @@ def change_root(
 ) -> Changed:
     """The own root with `changes`: taken up where `signers` suffice, else written to `proposal_file` for others.
 
-    Raises TrustError where they do not suffice and no file was named, FormatError for a root that cannot be.
+    `chain` is what `changes` were made from: of two changes at once the second would undo the first, were it put on
+    top of it. Raises TrustError where `signers` do not suffice and no file was named, RotationError where the root has
+    changed since `chain` was read, FormatError for a root that cannot be.
     """
-    chain = own_chain(workspace)
     return _settle(
         workspace,
         propose(chain, next_root(chain, clock.now(), **changes), signers),

@@ -3,6 +3,10 @@
 import os
 import re
 
+from tidegate.errors import UsageError
+
+REASON_MAX = 256  # characters, as docs/format/bundle.md has it
+
 LIMIT = 1000  # characters; a path on Linux has at most 4096 bytes, and nobody reads that
 
 
@@ -16,6 +20,13 @@ def printable(text: str | os.PathLike[str], limit: int = LIMIT) -> str:
         plain = plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in plain)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def check_reason(reason: str) -> str:
+    """`reason` as a person gave it, where it is one line of 1 to 256 characters; raises UsageError where not."""
+    if not reason.strip() or len(reason) > REASON_MAX or not reason.isprintable():
+        raise UsageError(f"the reason is one line of 1 to {REASON_MAX} characters")
+    return reason
 
 
 def screen_lines(text: str) -> str:

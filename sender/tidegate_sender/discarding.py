@@ -17,6 +17,7 @@ from tidegate.ledger.entries import Event, entry
 from tidegate.lookup import bundle_path, resolve_bundle
 from tidegate.state.bundles import BundleRow, BundleState, get_bundle, list_bundles, put_bundle
 from tidegate.state.channels import get_channel, put_channel
+from tidegate.text import check_reason
 from tidegate_sender.packing.records import LOCK_FILE, reset_names
 from tidegate_sender.riding import COVER_ENDING
 from tidegate_sender.slips.memory import get_confirmed
@@ -25,8 +26,6 @@ from tidegate_sender.slips.reading import was_sent
 if TYPE_CHECKING:
     from tidegate.state.db import Transaction
     from tidegate.workspace import Workspace
-
-REASON_MAX = 256  # characters, as docs/format/bundle.md has it
 
 
 class DiscardOutcome(StrEnum):
@@ -66,8 +65,7 @@ def discard(workspace: "Workspace", text: str, *, dry_run: bool = False) -> Disc
 def withdraw(workspace: "Workspace", text: str, reason: str, *, dry_run: bool = False) -> DiscardReport:
     """Take back a bundle that was sent. Raises UsageError for one that was not, and for a reason that is none."""
     row = _own_bundle(workspace, text)
-    if not reason.strip() or len(reason) > REASON_MAX or not reason.isprintable():
-        raise UsageError(f"the reason is one line of 1 to {REASON_MAX} characters")
+    check_reason(reason)
     if row.detail.get("withdrawn") == reason:
         return DiscardReport(DiscardOutcome.NOTHING, row.name, row.bundle_id)
     if not was_sent(row):

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from two_sides import Sides, files_of
 
+from tidegate.errors import RotationError
+from tidegate.root_change import change_root, own_chain, root_signers
+
 
 @pytest.fixture
 def sides(tmp_path: Path) -> Sides:
@@ -61,6 +64,18 @@ def test_a_stick_that_is_under_way_still_counts_with_keep_old_until_the_key_is_r
     sides.high.good("receive", sides.folder / "first")
     sides.low.good("keys", "revoke", old[:16], "--reason", "its time is over")
     assert "nothing to do" in sides.low.good("keys", "revoke", old[:16], "--reason", "again").out
+
+
+def test_a_change_made_from_a_root_that_changed_meanwhile_gives_way(sides: Sides) -> None:
+    with sides.low.workspace() as workspace:
+        read = own_chain(workspace)
+        sides.low.good("keys", "rotate", "carrier")
+        with pytest.raises(RotationError):
+            change_root(workspace, read, {"epoch": 2}, root_signers(workspace, read, ()), what="epoch 2")
+        assert own_chain(workspace).newest.version == 2
+    bundle = sides.pack()
+    sides.send(bundle)
+    sides.assert_arrives(bundle)
 
 
 def test_the_only_key_of_a_role_is_not_revoked_but_replaced(sides: Sides) -> None:

@@ -10,6 +10,7 @@ from images import Layout, push_by_skopeo
 from registry import running_registry
 from two_sides import Answer, Side, Sides
 
+from tidegate.state.bundles import BundleState
 from tidegate_sender.collect.lists.lock import read_lock
 
 
@@ -46,7 +47,8 @@ class Work:
         return {entry.name.rpartition("/")[2]: entry.digest for entry in read_lock(self.lock)}
 
     def packed(self, answer: Answer) -> dict[str, str]:
-        rows = {row.name: row for row in self.low.rows()}
+        # A number packed again has two rows, in the order of their seconds.
+        rows = {row.name: row for row in self.low.rows() if row.state is not BundleState.DISCARDED}
         row = rows[str(answer.objects[-1]["bundle"])]
         return {str(item["name"]).rpartition("/")[2]: str(item["digest"]) for item in row.artifacts}
 

@@ -214,7 +214,7 @@ class World:
                 changes = changes_to_add(chain.newest, role, key, made.key_id)
             else:
                 changes = changes_to_replace(chain.newest, old.key_id, made, revoke=False, reason=None)
-            change_root(low, changes, signers, what=f"role {role} rotated")
+            change_root(low, chain, changes, signers, what=f"role {role} rotated")
 
     def new_epoch(self) -> None:
         """The channel counts anew, as ``keys epoch`` has it."""
@@ -222,7 +222,7 @@ class World:
 
         with self.low() as low:
             chain = own_chain(low)
-            change_root(low, {"epoch": chain.newest.epoch + 1}, root_signers(low, chain, ()), what="a new epoch")
+            change_root(low, chain, {"epoch": chain.newest.epoch + 1}, root_signers(low, chain, ()), what="a new epoch")
 
     def forger(self) -> LowSide:
         """Somebody who holds all keys of the low side, and writes what its commands never would."""

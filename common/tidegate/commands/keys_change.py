@@ -12,6 +12,7 @@ from tidegate.errors import UsageError
 
 if TYPE_CHECKING:
     from tidegate.root_change import Changed
+    from tidegate.trust.root import Chain
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -87,7 +88,17 @@ def rotate(
         changes = changes_to_replace(chain.newest, old.key_id, made, revoke=revoke, reason=reason)
     if role == "root":
         signers.append(made)
-    _change(invocation, changes, signers, f"role {role} rotated", proposal, role=role, old=old.key_id, new=made.key_id)
+    _change(
+        invocation,
+        chain,
+        changes,
+        signers,
+        f"role {role} rotated",
+        proposal,
+        role=role,
+        old=old.key_id,
+        new=made.key_id,
+    )
 
 
 @click.command("revoke", short_help="A key never counts again.")
@@ -109,7 +120,7 @@ def revoke(invocation: Invocation, key_id: str, reason: str, keys: tuple[Path, .
         return
     signers = root_signers(workspace, chain, keys)
     changes = changes_to_revoke(chain.newest, found, reason)
-    _change(invocation, changes, signers, f"key {found[:16]} revoked", proposal, key=found)
+    _change(invocation, chain, changes, signers, f"key {found[:16]} revoked", proposal, key=found)
 
 
 @click.command("add", short_help="One more person's key in a role.")
@@ -150,7 +161,7 @@ def add(
     signers = root_signers(workspace, chain, ())
     known = {*chain.newest.role_keys("root"), *(changes["roles"]["root"].keys)}
     signers += [signer for signer in map(workspace.signer_of, keys) if signer.key_id in known]
-    _change(invocation, changes, signers, f"{holder} added to role {role}", proposal, role=role, key=id_of(raw))
+    _change(invocation, chain, changes, signers, f"{holder} added to role {role}", proposal, role=role, key=id_of(raw))
 
 
 @click.command("new", short_help='Make a person\'s key; show the line for "keys add".')
@@ -190,7 +201,7 @@ def epoch(invocation: Invocation, reason: str, keys: tuple[Path, ...], proposal:
     chain = own_chain(workspace)
     signers = root_signers(workspace, chain, keys)
     number = chain.newest.epoch + 1
-    _change(invocation, {"epoch": number}, signers, f"epoch {number}: {reason}", proposal)
+    _change(invocation, chain, {"epoch": number}, signers, f"epoch {number}: {reason}", proposal)
 
 
 @click.command("site", short_help="Low side: one more site of the channel.")
@@ -209,7 +220,7 @@ def site(invocation: Invocation, site: str, keys: tuple[Path, ...], proposal: Pa
     sites = tuple(sorted({*(chain.newest.sites or ()), site}))
     if sites != chain.newest.sites:
         signers = root_signers(workspace, chain, keys)
-        _change(invocation, {"sites": sites}, signers, f"site {site} added", proposal, site=site)
+        _change(invocation, chain, {"sites": sites}, signers, f"site {site} added", proposal, site=site)
     else:
         invocation.report.closing(f"nothing to do: the root names {site} already", site=site, new=False)
     if not invocation.dry_run:
@@ -257,14 +268,22 @@ def _described(old: Any, new: Any) -> str:
 
 
 def _change(
-    invocation: Invocation, changes: dict[str, Any], signers: Any, what: str, proposal: Path | None, **facts: object
+    invocation: Invocation,
+    chain: "Chain",
+    changes: dict[str, Any],
+    signers: Any,
+    what: str,
+    proposal: Path | None,
+    **facts: object,
 ) -> None:
     from tidegate.root_change import change_root, settle_keys
 
     workspace = invocation.workspace()
     if not invocation.dry_run:
         settle_keys(workspace)
-    changed = change_root(workspace, changes, signers, what=what, proposal_file=proposal, dry_run=invocation.dry_run)
+    changed = change_root(
+        workspace, chain, changes, signers, what=what, proposal_file=proposal, dry_run=invocation.dry_run
+    )
     _tell(invocation, changed, proposal, **facts)
 
 

@@ -107,13 +107,13 @@ def accept(invocation: Invocation, bundle: str, reason: str) -> None:
     bundle says is the low side's ledger from now on; both stories stay under evidence/."""
     from tidegate.ledger.low_side import accept_fork
     from tidegate.lookup import resolve_bundle
+    from tidegate.text import check_reason
 
     workspace = invocation.workspace(Role.HIGH)
     row = resolve_bundle(workspace, bundle).row
     if row is None:
         raise UsageError(f"{bundle}: no bundle of this root")
-    if not reason.strip() or len(reason) > 256 or not reason.isprintable():
-        raise UsageError("the reason is one line of 1 to 256 characters")
+    check_reason(reason)
     if not invocation.dry_run:
         with workspace.recording():
             accept_fork(workspace, row, reason)

@@ -8,9 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.errors import SlipSiteError, UsageError
+from tidegate.errors import SlipSiteError
 from tidegate.ledger.entries import TEXT_MAX, Entry, Event, RecordedEntry, entry
 from tidegate.state.bundles import BundleState, list_bundles
+from tidegate.text import check_reason
 from tidegate_sender.slips.memory import Confirmed, get_confirmed, get_withdrawals, withdraw_confirmed
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def withdraw_slip(workspace: "Workspace", site: str, reason: str | None, *, dry_
     """Forget what `site` confirmed. Raises SlipSiteError for a site that the channel is not for, UsageError."""
     chain = workspace.trust.own_channel()
     site = _own_site(chain, site)
-    if reason is not None and (not reason.strip() or len(reason) > TEXT_MAX or not reason.isprintable()):
-        raise UsageError(f"the reason is one line of 1 to {TEXT_MAX} characters")
+    if reason is not None:
+        check_reason(reason)
     if dry_run:
         with workspace.state.reading() as tx:
             return _report(tx, chain, site)
