@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from contenders import Case, Ceiling, Contender, Crossing, Lidi, Pydiode, Tidegate, Udpcast, pack_for, sha256
-from measure import MIB, SEED, end_tidily, machine, make_pair, scratch, table
+from measure import MIB, SEED, end_tidily, machine, make_pair, scratch, table, warm_memory
 from wire import why_not, wire
 
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
@@ -60,6 +60,7 @@ def crossings(case: Case, who: list[Contender], rounds: int) -> dict[str, list[C
                 if reason := one.why_not(case):
                     print(f"{one.name}: {reason}", file=sys.stderr)
                     continue
+                warm_memory()
                 crossing = one.cross(link, case)
                 found[one.name].append(crossing)
                 print(f"  {case.mtu}/{case.loss_percent:g} {one.name}: {speed(case, crossing):.0f} MB/s"

@@ -16,6 +16,7 @@ from tidegate.bundle.cover import Piece, PieceType, build_cover, find_signatures
 from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.errors import FormatError
 from tidegate.files import host_error, write_durably
+from tidegate.hollow import open_bundle
 from tidegate.ledger.log import Log
 from tidegate.ledger.merkle import TILE_WIDTH
 from tidegate.ledger.proofs import consistency_path, read_range
@@ -148,7 +149,7 @@ def _proofs(log: Log, checkpoint: "Checkpoint", sizes: Iterable[int]) -> tuple[P
 def open_carried(found: "FoundBundle") -> BundleFile:
     """The bundle as it is carried: with the cover it was first sent with, else with the one it was packed with."""
     path = found.file()
-    bundle = BundleFile.open(path)
+    bundle = open_bundle(path)
     kept = path.with_suffix(COVER_ENDING)
     try:
         cover = kept.read_bytes() if kept.stat().st_size <= COVER_MAX_BYTES else b""

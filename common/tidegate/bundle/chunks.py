@@ -38,6 +38,11 @@ class PackedChunk:
     digest: bytes
 
 
+def sample_offset(raw: int) -> int | None:
+    """Where the sample of a chunk of `raw` bytes begins; None for one that is compressed without."""
+    return (raw - SAMPLE_BYTES) // 2 if raw >= SAMPLED_MIN_BYTES else None
+
+
 def compressor() -> Compressor:
     """What packs chunks in this process."""
     return Compressor("zstd", ".".join(map(str, zstandard.ZSTD_VERSION)), LEVEL)
@@ -57,17 +62,17 @@ class ChunkPacker:
 
     def _encode(self, content: memoryview) -> tuple[int, Buffer]:
         raw = len(content)
-        if raw >= SAMPLED_MIN_BYTES and not self._is_worth_trying(content):
+        at = sample_offset(raw)
+        if at is not None and not self.is_worth_trying(content[at : at + SAMPLE_BYTES]):
             return STORED, content
         frame = self._compressor.compress(content)
         if len(frame) * 100 > raw * (100 - FRAME_SAVING_PERCENT):
             return STORED, content
         return ZSTD, frame
 
-    def _is_worth_trying(self, content: memoryview) -> bool:
-        middle = (len(content) - SAMPLE_BYTES) // 2
-        sample = self._sample.compress(content[middle : middle + SAMPLE_BYTES])
-        return len(sample) * 100 <= SAMPLE_BYTES * (100 - SAMPLE_SAVING_PERCENT)
+    def is_worth_trying(self, sample: memoryview) -> bool:
+        """Whether a chunk with this sample is compressed; else it is stored as it is."""
+        return len(self._sample.compress(sample)) * 100 <= SAMPLE_BYTES * (100 - SAMPLE_SAVING_PERCENT)
 
 
 class ChunkOpener:

@@ -135,6 +135,9 @@ class BundleWriter:
     Of `max_bytes` chunks are not written beyond (a quota).
     """
 
+    #: bytes of chunks that were written, and not left out
+    _written = 0
+
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
         self.path = path
         self.max_bytes = max_bytes
@@ -146,13 +149,18 @@ class BundleWriter:
 
     def append_chunk(self, stored: bytes | bytearray | memoryview) -> None:
         """The stored bytes of the next chunk."""
-        if self.max_bytes is not None and self.chunks_length + len(stored) > self.max_bytes:
+        if self.max_bytes is not None and self._written + len(stored) > self.max_bytes:
             raise DiskFullError(
                 f"{self.path.parent}: the quota leaves {self.max_bytes} bytes, and the bundle is larger",
                 hint='"tidegate cleanup --remove" removes bundles that were confirmed; or raise quota_bytes',
             )
         self._write(HEADER_BYTES + self.chunks_length, stored)
         self.chunks_length += len(stored)
+        self._written += len(stored)
+
+    def skip_chunk(self, length: int) -> None:
+        """Leave a hole in place of the next chunk's `length` stored bytes (`tidegate.hollow`)."""
+        self.chunks_length += length
 
     def finish(self, manifest: bytes, tables: Sequence[bytes | memoryview], cover: bytes, preamble: bytes) -> str:
         """Write head, cover, preamble and header, sync, close; the bundle_id."""

@@ -43,6 +43,7 @@ from tidegate.errors import (
 from tidegate.examination.blob_check import count_damaged_blobs, read_bytes
 from tidegate.examination.chunk_check import ChunkCheck
 from tidegate.examination.findings import Damage, Examination, MediumExamination, Refusal, Trust, Wholeness
+from tidegate.hollow import open_bundle
 from tidegate.text import printable
 from tidegate.trust.checks import check_channel, verify_announcement, verify_manifest
 from tidegate.trust.envelope import join, parse_detached
@@ -67,7 +68,7 @@ class Examiner:
 
     def examine_file(self, path: Path) -> Examination:
         """A ``.tgb`` file. Raises what a receiver would raise."""
-        with BundleFile.open(path) as bundle:
+        with open_bundle(path) as bundle:
             chain, trust = self._judge(bundle.preamble)
             _check_head(bundle.part_lengths[HEAD], trust)
             head = bundle.read_part(HEAD)

@@ -116,7 +116,7 @@ def _run(
     report = invocation.report
     items = items_from_arguments(what)
     with report.progress() as progress:
-        done = fulfil(workspace, items, PackOptions(expire_days=expire_days), progress)
+        done = fulfil(workspace, items, PackOptions(expire_days=expire_days, hollow=True), progress)
     _log_items(report, done)
     with workspace.state.reading() as tx:
         row = get_bundle(tx, done.packed.bundle_id)

@@ -24,8 +24,12 @@ def build_body(
     blobs: BlobFolder,
     sink: ChunkSink,
     progress: ProgressCallback = lambda _done, _total: None,
+    *,
+    hollow: bool = False,
 ) -> tuple[Manifest, Tables]:
     """Bring `brought` as chunks into `sink`; `draft` with its counts and digests, and the tables.
+
+    `hollow` leaves out what can be read from the depot later (`tidegate.hollow`); the body is the same.
 
     Raises LimitError, BlobMissingError, BlobDamagedError, and what the sink's disk raises.
     """
@@ -38,7 +42,7 @@ def build_body(
         done += more
         progress(done, content_size)
 
-    with ChunkPipeline(layout, blobs, sink, count) as pipeline:
+    with ChunkPipeline(layout, blobs, sink, count, hollow=hollow) as pipeline:
         chunks = pipeline.run()
     tables = Tables(layout.blobs, layout.segments, chunks, required)
     manifest = replace(draft, chunks_length=sink.chunks_length, content_size=content_size, tables=tables.entries())
@@ -53,3 +57,6 @@ class NoSink:
 
     def append_chunk(self, stored: bytes | bytearray | memoryview) -> None:
         self.chunks_length += len(stored)
+
+    def skip_chunk(self, length: int) -> None:
+        self.chunks_length += length

@@ -22,11 +22,12 @@ from typing import Protocol, Self
 
 import blake3
 
-from tidegate.bundle.chunks import ChunkPacker, PackedChunk
+from tidegate.bundle.chunks import SAMPLE_BYTES, ChunkPacker, PackedChunk, sample_offset
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, STORED, Records
 from tidegate.depot.seals import Seal, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError
 from tidegate.files import host_error
+from tidegate.hollow import chunks_of_one_piece
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES, Layout, SizedBlob
 
 WORKERS = 2
@@ -48,6 +49,7 @@ class ChunkSink(Protocol):
     @property
     def chunks_length(self) -> int: ...
     def append_chunk(self, stored: bytes | bytearray | memoryview) -> None: ...
+    def skip_chunk(self, length: int) -> None: ...
 
 
 class Progress(Protocol):
@@ -103,10 +105,10 @@ class _SealedPiece:
     offset: int
     digest: bytes
 
-    def read(self, view: memoryview) -> None:
+    def read(self, view: memoryview, skip: int = 0) -> None:
         fd = open_blob(self.depot, self.blob)
         try:
-            read_blob(fd, self.blob, view, self.offset)
+            read_blob(fd, self.blob, view, self.offset + skip)
         finally:
             os.close(fd)
 
@@ -217,7 +219,11 @@ class _Reader:
 class ChunkPipeline:
     """Packs the chunks of a layout into a writer. Use as a context manager: it ends its threads."""
 
-    def __init__(self, layout: Layout, depot: BlobFolder, writer: ChunkSink, progress: Progress) -> None:
+    def __init__(
+        self, layout: Layout, depot: BlobFolder, writer: ChunkSink, progress: Progress, *, hollow: bool = False
+    ) -> None:
+        self._is_hollow = hollow
+        self._may_be_hole = chunks_of_one_piece(layout.segments, len(layout.chunks)) & hollow
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="pack")
         self._packers = local()
         self._layout = layout
@@ -252,6 +258,8 @@ class ChunkPipeline:
         if packer is None:
             packer = self._packers.packer = ChunkPacker()
         if sealed is not None:
+            if self._is_hollow and _is_stored(packer, sealed, view):
+                return PackedChunk(STORED, len(view), view, sealed.digest)
             sealed.read(view)
         packed = packer.pack(view)
         if sealed is not None:
@@ -263,7 +271,10 @@ class ChunkPipeline:
         chunks[number] = (
             self._writer.chunks_length, len(packed.stored), packed.raw, packed.codec, b"", packed.digest
         )  # fmt: skip
-        self._writer.append_chunk(packed.stored)
+        if packed.codec == STORED and self._may_be_hole[number]:
+            self._writer.skip_chunk(packed.raw)
+        else:
+            self._writer.append_chunk(packed.stored)
         for done in filled.checks.hashing:
             done.result()
         for lane in filled.checks.ended:
@@ -277,6 +288,18 @@ class ChunkPipeline:
     def __exit__(self, *_: object) -> None:
         self._workers.shutdown(cancel_futures=True)
         self._reader.close()
+
+
+def _is_stored(packer: ChunkPacker, sealed: _SealedPiece, memory: memoryview) -> bool:
+    """Whether a sealed chunk is stored as it is, by its sample alone; what it is read from is compared when it is sent.
+
+    `memory` is written over.
+    """
+    at = sample_offset(len(memory))
+    if at is None:
+        return False
+    sealed.read(memory[:SAMPLE_BYTES], at)
+    return not packer.is_worth_trying(memory[:SAMPLE_BYTES])
 
 
 def open_blob(depot: BlobFolder, blob: SizedBlob) -> int:

@@ -24,6 +24,7 @@ from tidegate.bundle.tables import Tables, as_bytes
 from tidegate.clock import created_time, format_time
 from tidegate.errors import SignatureError, TidegateError, TrustError, UsageError
 from tidegate.files import locked
+from tidegate.hollow import HOLLOW_ENDING
 from tidegate.slip.receipt import receipt_of
 from tidegate.state.bundles import BundleRow
 from tidegate.trust.checks import check_limits, verify_manifest
@@ -88,6 +89,8 @@ class PackOptions:
     again_max_bytes: int | None = None
     #: something that was asked for could not be had: what is missing did not leave the list
     is_partial: bool = False
+    #: leave out of the file what lies in the depot (`tidegate.hollow`)
+    hollow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +308,8 @@ class _Packing:
         try:
             manifest, tables = self.write_chunks(writer, draft, selection)
             bundle_id, signers = self.finish_file(writer, manifest, tables, signer)
-            path = Path("spool", f"{manifest.name}-{bundle_id[:8]}.tgb")
+            ending = HOLLOW_ENDING if self.options.hollow else ".tgb"
+            path = Path("spool", f"{manifest.name}-{bundle_id[:8]}{ending}")
             row = bundle_row(manifest, bundle_id, path, writer.path.stat().st_size, selection.required_size)
             shown = [self.ledger_size] if self.ledger_size else []
             facts = {"receipt": self.receipt(bundle_id, tables), SIZES_KEY: shown, **self.list_facts(manifest.audience)}
@@ -324,7 +328,15 @@ class _Packing:
         """Bring the content into the file; the manifest with its counts and digests."""
         check_limits(self.chain.newest, replace(draft, content_size=selection.brought_size))
         draft = replace(draft, base=selection.base_ids)
-        return build_body(draft, selection.brought, selection.required, self.workspace.depot, writer, self.progress)
+        return build_body(
+            draft,
+            selection.brought,
+            selection.required,
+            self.workspace.depot,
+            writer,
+            self.progress,
+            hollow=self.options.hollow,
+        )
 
     def finish_file(
         self, writer: BundleWriter, manifest: Manifest, tables: Tables, signer: "Signer"
