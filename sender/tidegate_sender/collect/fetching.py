@@ -1,13 +1,14 @@
 """Fetch blobs from registries, several at a time, each once however many images ask for it at the same moment.
 
 All images of a collection share the threads: some fetch blobs, some ask for manifests, so that what an image consists
-of is known while another's blobs are on their way. A blob that another image is fetching is waited for, after one's own
-are in the depot: so two images that wait for each other both find what they need.
+of is known while another's blobs are on their way; and what belongs to an image is looked for while its own blobs are
+(`ahead`). A blob that another image is fetching is waited for, after one's own are in the depot: so two images that
+wait for each other both find what they need.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Self
 
@@ -19,6 +20,7 @@ from tidegate.units import GIB
 
 FETCH_THREADS = 4
 ASK_THREADS = 4
+AHEAD_THREADS = 8  # they only wait for those that fetch
 _COMMIT_BYTES = 1 * GIB  # a killed process loses at most so much of what it fetched
 
 Progress = Callable[[int], object]
@@ -30,6 +32,7 @@ class Fetching:
     def __init__(self, threads: int = FETCH_THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
         self._asking = ThreadPoolExecutor(ASK_THREADS, thread_name_prefix="ask")
+        self._ahead = ThreadPoolExecutor(AHEAD_THREADS, thread_name_prefix="ahead")
         self._lock = threading.Lock()
         self._under_way: dict[str, threading.Event] = {}
         self._ended = threading.Event()
@@ -40,11 +43,23 @@ class Fetching:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._asking.shutdown(cancel_futures=True)
+        self._ahead.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     def map(self, call: Callable[..., object], items: Iterable[object]) -> Iterator[object]:
         """`call` for each of `items` by the threads that ask, in order. Not for what itself maps."""
         return self._asking.map(call, items)
+
+    @contextmanager
+    def ahead(self) -> Iterator["Ahead"]:
+        """Let fetches run beside the block; at its end they are waited for, or given up where it failed."""
+        begun = Ahead(self, self._ahead)
+        try:
+            yield begun
+        except BaseException:
+            begun.give_up()
+            raise
+        begun.wait()
 
     def fetch(
         self,
@@ -54,8 +69,13 @@ class Fetching:
         commit: BlobCommit,
         progress: Progress,
         known: Mapping[str, bytes] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
-        """Bring `wanted` into `commit`; those of `known` are at hand. Raises RegistryError and its children."""
+        """Bring `wanted` into `commit`; those of `known` are at hand. Raises RegistryError and its children.
+
+        Who sets `stop` ends it with an error.
+        """
+        stop = stop or threading.Event()
         rest = {blob.digest: blob for blob in wanted if not commit.has(blob.digest, blob.size)}
         for digest in [digest for digest in rest if known is not None and digest in known]:
             commit.add((known or {})[digest])
@@ -63,12 +83,13 @@ class Fetching:
         while rest:
             mine, others = self._claim(rest)
             with self._claimed(mine):
-                self._fetch_all([rest[digest] for digest in mine], client, repository, commit, progress)
+                self._fetch_all([rest[digest] for digest in mine], client, repository, commit, progress, stop)
                 if mine and others:
                     commit.commit()  # before anybody is told that they are there
             for digest, event in others.items():
                 while not event.wait(0.2):
                     self._check_goes_on(digest)
+                    _check_not_given_up(digest, stop)
             rest = {digest: rest[digest] for digest in others if not commit.has(digest, rest[digest].size)}
 
     def _claim(self, wanted: Mapping[str, Descriptor]) -> tuple[list[str], dict[str, threading.Event]]:
@@ -89,9 +110,14 @@ class Fetching:
                 event.set()
 
     def _fetch_all(
-        self, blobs: list[Descriptor], client: RegistryClient, repository: str, commit: BlobCommit, progress: Progress
+        self,
+        blobs: list[Descriptor],
+        client: RegistryClient,
+        repository: str,
+        commit: BlobCommit,
+        progress: Progress,
+        stop: threading.Event,
     ) -> None:
-        stop = threading.Event()
         held = 0
         # The largest first: what is left to the end is short.
         ordered = sorted(blobs, key=lambda blob: -blob.size)
@@ -126,8 +152,7 @@ class Fetching:
         stop: threading.Event,
     ) -> None:
         def write(piece: bytes) -> None:
-            if stop.is_set():
-                raise RegistryError(f"{blob.digest}: given up, since another blob failed")
+            _check_not_given_up(blob.digest, stop)
             self._check_goes_on(blob.digest)
             writer.write(piece)
             progress(len(piece))
@@ -142,3 +167,42 @@ class Fetching:
     def _check_goes_on(self, digest: str) -> None:
         if self._ended.is_set():
             raise RegistryError(f"{digest}: given up, since the collection ended")
+
+
+class Ahead:
+    """Fetches of one image that run while more of it is looked for."""
+
+    def __init__(self, fetching: Fetching, threads: ThreadPoolExecutor) -> None:
+        self._fetching, self._threads = fetching, threads
+        self._stop = threading.Event()
+        self._running: list[Future[None]] = []
+
+    def fetch(
+        self,
+        wanted: Iterable[Descriptor],
+        client: RegistryClient,
+        repository: str,
+        commit: BlobCommit,
+        progress: Progress,
+        known: Mapping[str, bytes],
+    ) -> None:
+        """As `Fetching.fetch`, without waiting for it. What is known by now is taken from `known`."""
+        arguments = (tuple(wanted), client, repository, commit, progress, dict(known), self._stop)
+        self._running.append(self._threads.submit(self._fetching.fetch, *arguments))
+
+    def wait(self) -> None:
+        """Raises what a fetch came to."""
+        for running in self._running:
+            running.result()
+
+    def give_up(self) -> None:
+        """End soon what was begun; nothing of it writes afterwards."""
+        self._stop.set()
+        for running in self._running:
+            if not running.cancel():
+                running.exception()
+
+
+def _check_not_given_up(digest: str, stop: threading.Event) -> None:
+    if stop.is_set():
+        raise RegistryError(f"{digest}: given up, since another part of it failed")

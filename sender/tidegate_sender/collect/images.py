@@ -1,12 +1,13 @@
 """Bring an image with all that belongs to it: what its registry has, and local SBOMs; held to what is expected.
 
-    tag ─► digest ─► graph ─► what belongs to each manifest, and to that ─► blobs, once ─► expectation
+    tag ─► digest ─► graph ─► what belongs to each manifest, and to that ─► expectation
+                       └► its blobs, once, meanwhile                └► theirs
 
 Everything after the tag goes by digest, so that a tag that moves meanwhile changes nothing. An image whose expectation
 fails is not brought; its blobs stay in the depot, and nothing names them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from tidegate.depot.commit import BlobCommit
@@ -43,9 +44,16 @@ class ImageGraph:
 
 
 def look_at_image(
-    item: ImageItem, client: RegistryClient, reader: RegistryReader, in_parallel: Map = map
+    item: ImageItem,
+    client: RegistryClient,
+    reader: RegistryReader,
+    in_parallel: Map = map,
+    on_own: Callable[[tuple[Descriptor, ...]], object] = lambda _blobs: None,
 ) -> ImageGraph:
-    """Read manifests only. Raises RegistryError and its children, GraphError, CollectError."""
+    """Read manifests only; `on_own` is told of the image's own blobs before what belongs to it is looked for.
+
+    Raises RegistryError and its children, GraphError, CollectError.
+    """
     root = resolve_image(item, client, reader)
     manifests: list[str] = []
 
@@ -53,6 +61,7 @@ def look_at_image(
         manifests.append(descriptor.digest)
 
     blobs = walk(reader, root, visit=visit)
+    on_own(blobs)
     if not item.attachments:
         return ImageGraph(root, blobs, ())
     found = find_attachments(client, item.reference.repository, reader, manifests, in_parallel=in_parallel)
@@ -92,11 +101,26 @@ def bring_image(
     """
     repository = item.reference.repository
     reader = RegistryReader(client, repository, commit)
-    graph = look_at_image(item, client, reader, fetching.map)
-    wanted = [blob for blob in graph.all_blobs if not commit.has(blob.digest, blob.size)]
-    new_bytes = sum(blob.size for blob in wanted)
+    wanted: dict[str, Descriptor] = {}
+
+    def want(blobs: Iterable[Descriptor]) -> list[Descriptor]:
+        """Those that are not here, and were not wanted before."""
+        more = {blob.digest: blob for blob in blobs if blob.digest not in wanted}
+        more = {digest: blob for digest, blob in more.items() if not commit.has(digest, blob.size)}
+        wanted.update(more)
+        return list(more.values())
+
+    def count(nbytes: int) -> None:
+        progress(nbytes, sum(blob.size for blob in list(wanted.values())))
+
     with keeping_what_came(commit):
-        fetching.fetch(wanted, client, repository, commit, lambda count: progress(count, new_bytes), known=reader.read)
+        with fetching.ahead() as ahead:
+            graph = look_at_image(
+                item, client, reader, fetching.map,
+                on_own=lambda blobs: ahead.fetch(want(blobs), client, repository, commit, count, reader.read),
+            )  # fmt: skip
+            fetching.fetch(want(graph.all_blobs), client, repository, commit, count, known=reader.read)
+        new_bytes = sum(blob.size for blob in wanted.values())
         return with_sboms(item, item.reference, graph, commit), new_bytes
 
 
