@@ -5,8 +5,8 @@
 All contenders of a case run in turn. Both sides share this machine's cores; everything lies on tmpfs and nothing is
 synced, but for the rows that say so. Needs root for the namespaces (tests/support/wire.py). The receive buffer that
 peers may ask for, net.core.rmem_max, is raised for all of them during the run and put back afterwards, after SIGTERM
-too: they have no other way to it. Before each run memory is touched (`measure.warm_memory`): without it ours made 185 to
-480 MB/s from run to run on a machine whose host takes free memory back, with it 330 to 500.
+too: they have no other way to it. Before each run memory is touched (`measure.warm_memory`): without it ours made 185
+to 480 MB/s from run to run on a machine whose host takes free memory back, with it 330 to 500.
 """
 
 import argparse
