@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 DAY_SECONDS = 86400
+STAT_BLOCK_BYTES = 512  # what st_blocks counts, stat(2)
 #: from the first slip that does not name a bundle any more until its content goes; the slip has to be read meanwhile
 GRACE_DAYS_MAX = 30
 
@@ -143,14 +144,15 @@ def folder_bytes(folder: Path) -> int:
                 status = os.lstat(f"{place}/{name}")
             except FileNotFoundError:
                 continue
-            total += status.st_blocks * 512
+            total += status.st_blocks * STAT_BLOCK_BYTES
     return total
 
 
 def file_bytes(path: Path) -> int:
-    """Bytes of a file; 0 where it is gone."""
+    """Bytes of a file, without its holes; 0 where it is gone."""
     try:
-        return path.lstat().st_size
+        status = path.lstat()
+        return min(status.st_size, status.st_blocks * STAT_BLOCK_BYTES)
     except FileNotFoundError:
         return 0
 

@@ -132,6 +132,8 @@ def test_cleanup_keeps_what_an_unconfirmed_one_stands_for(sides: Sides, hollow: 
     sides.low.good("sync", sides.folder / "list.yaml")
     for path in (sides.low.root / "depot" / "blobs" / "sha256").iterdir():
         os.utime(path, (0, 0))
-    sides.low.good("cleanup", "--remove")
+    found = sides.low.good("cleanup", "--remove", "--json").objects[-1]
+    (kept,) = [item for item in found["stays"] if item["name"].endswith("-0001")]  # type: ignore[attr-defined]
+    assert kept["size"] < LARGE_BYTES / 4
     with open_bundle(hollow) as bundle:
         bundle.read_into(CHUNKS, 0, memoryview(bytearray(bundle.part_lengths[CHUNKS])))

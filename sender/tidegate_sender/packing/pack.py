@@ -25,6 +25,7 @@ from tidegate.clock import created_time, format_time
 from tidegate.errors import SignatureError, TidegateError, TrustError, UsageError
 from tidegate.files import locked
 from tidegate.hollow import HOLLOW_ENDING
+from tidegate.retention import file_bytes
 from tidegate.slip.receipt import receipt_of
 from tidegate.state.bundles import BundleRow
 from tidegate.trust.checks import check_limits, verify_manifest
@@ -367,7 +368,7 @@ class _Packing:
         quota = self.workspace.settings.quota_bytes
         if not quota:
             return None
-        used = sum(path.stat().st_size for path in self.spool.iterdir() if path.is_file())
+        used = sum(file_bytes(path) for path in self.spool.iterdir() if path.is_file())
         return max(0, quota - used)
 
     def withdraw(self, final: Path | None) -> None:
