@@ -75,6 +75,14 @@ def write_all_at(fd: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
+def read_all_at(fd: int, view: memoryview, offset: int) -> int:
+    """Fill `view` from `offset`, however little the kernel gives at once; the bytes read, fewer where the file ends."""
+    done = 0
+    while done < len(view) and (count := os.preadv(fd, [view[done:]], offset + done)):
+        done += count
+    return done
+
+
 def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture."""
     fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)

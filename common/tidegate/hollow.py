@@ -20,9 +20,9 @@ from tidegate.bundle.chunks import verify_chunk
 from tidegate.bundle.container import CHUNKS, BundleFile
 from tidegate.bundle.header import Header
 from tidegate.bundle.placement import Piece, Placement
-from tidegate.bundle.tables import CHUNK_MAX_BYTES, STORED, Records, Tables, digest_of
+from tidegate.bundle.tables import CHUNK_MAX_BYTES, STORED, Records, Tables, chunks_between, digest_of
 from tidegate.errors import BlobDamagedError, BlobMissingError, DigestError
-from tidegate.files import host_error
+from tidegate.files import host_error, read_all_at
 from tidegate.names import hex_of
 
 HOLLOW_ENDING = ".hollow.tgb"
@@ -53,12 +53,12 @@ class HollowBundle(BundleFile):
         self._holes: _Holes | None = None
 
     def read_into(self, part: int, offset: int, view: memoryview) -> None:
-        if part != CHUNKS:
+        if part != CHUNKS or not view:
             super().read_into(part, offset, view)
             return
         holes, done = self._find_holes(), 0
         for chunk in holes.within(offset, offset + len(view)):
-            start, end = holes.starts[chunk], holes.ends[chunk]
+            start, end = holes.extent(chunk)
             first, last = max(start, offset), min(end, offset + len(view))
             super().read_into(part, offset + done, view[done : first - offset])
             done = last - offset
@@ -67,7 +67,8 @@ class HollowBundle(BundleFile):
 
     def _read_hole(self, holes: "_Holes", chunk: int, skip: int, view: memoryview) -> None:
         """Fill `view` from byte `skip` of a chunk on; compared before, or now, wholly."""
-        length = holes.ends[chunk] - holes.starts[chunk]
+        start, end = holes.extent(chunk)
+        length = end - start
         if holes.is_verified[chunk]:
             self._read_blob(holes, chunk, skip, view)
         elif len(view) == length:
@@ -101,7 +102,7 @@ class HollowBundle(BundleFile):
 
     def _read_blob(self, holes: "_Holes", chunk: int, skip: int, view: memoryview) -> None:
         piece = holes.piece(chunk)
-        digest, at, done = holes.blob(chunk), piece.blob_offset + skip, 0
+        digest, at = holes.blob(chunk), piece.blob_offset + skip
         try:
             fd = os.open(self._blobs_folder / hex_of(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -111,15 +112,13 @@ class HollowBundle(BundleFile):
         except OSError as error:
             raise host_error(error, f"opening blob {digest}") from None
         try:
-            while done < len(view):
-                count = os.preadv(fd, [view[done:]], at + done)
-                if count == 0:
-                    raise self._damaged(digest, f"end before {at + len(view)}")
-                done += count
+            count = read_all_at(fd, view, at)
         except OSError as error:
             raise host_error(error, f"reading blob {digest}") from None
         finally:
             os.close(fd)
+        if count < len(view):
+            raise self._damaged(digest, f"end before {at + len(view)}")
 
     def _damaged(self, digest: str, what: str) -> BlobDamagedError:
         return BlobDamagedError(
@@ -135,19 +134,17 @@ class _Holes:
         chunks = tables.chunks
         self.tables = tables
         self._placement = Placement.of(tables)
-        #: of every chunk, where it lies in part 2
-        self.starts: list[int] = chunks["offset"].tolist()
-        self.ends: list[int] = (chunks["offset"] + chunks["stored"]).tolist()
         self._is_hole = (chunks["codec"] == STORED) & chunks_of_one_piece(tables.segments, len(chunks))
-        self._ends = np.asarray(self.ends, np.int64)
-        self._starts = np.asarray(self.starts, np.int64)
         self.is_verified = bytearray(len(chunks))
 
     def within(self, first: int, end: int) -> list[int]:
         """The holes with bytes in [first, end)."""
-        touched = self._is_hole & (self._starts < end) & (self._ends > first)
-        found: list[int] = np.flatnonzero(touched).tolist()
-        return found
+        return [chunk for chunk in chunks_between(self.tables.chunks, first, end) if self._is_hole[chunk]]
+
+    def extent(self, chunk: int) -> tuple[int, int]:
+        """Where the chunk begins and ends in part 2."""
+        start = int(self.tables.chunks["offset"][chunk])
+        return start, start + int(self.tables.chunks["stored"][chunk])
 
     def piece(self, chunk: int) -> Piece:
         (piece,) = self._placement.pieces(chunk)

@@ -16,7 +16,7 @@ from tidegate.bundle.header import HEADER_BYTES, Extent, Header, align, build_he
 from tidegate.bundle.manifest import Manifest, parse_manifest
 from tidegate.bundle.tables import Tables, parse_tables
 from tidegate.errors import DigestError, DiskFullError, FormatError
-from tidegate.files import host_error, sync_fd, sync_folder, write_all_at
+from tidegate.files import host_error, read_all_at, sync_fd, sync_folder, write_all_at
 from tidegate.names import bundle_name
 
 COVER, HEAD, CHUNKS = 0, 1, 2
@@ -135,13 +135,11 @@ class BundleWriter:
     Of `max_bytes` chunks are not written beyond (a quota).
     """
 
-    #: bytes of chunks that were written, and not left out
-    _written = 0
-
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self.chunks_length = 0
+        self._written = 0  # of chunks that were not left out
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -231,12 +229,9 @@ def _read(fd: int, extent: Extent) -> bytes:
 
 
 def _read_into(fd: int, offset: int, view: memoryview) -> None:
-    done = 0
-    while done < len(view):
-        try:
-            count = os.preadv(fd, [view[done:]], offset + done)
-        except OSError as error:
-            raise host_error(error, "reading a bundle") from None
-        if count == 0:
-            raise FormatError(f"bundle file: ends at {offset + done}, expected {offset + len(view)} (B-23)")
-        done += count
+    try:
+        count = read_all_at(fd, view, offset)
+    except OSError as error:
+        raise host_error(error, "reading a bundle") from None
+    if count < len(view):
+        raise FormatError(f"bundle file: ends at {offset + count}, expected {offset + len(view)} (B-23)")

@@ -6,6 +6,7 @@ Counts and lengths are compared before a table is touched, its SHA-256 before a 
 docs/format/bundle.md, "Tables" (B-10 to B-19).
 """
 
+import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -70,6 +71,14 @@ class Tables:
 def as_bytes(table: Records) -> memoryview:
     """The bytes of a table, not copied."""
     return np.ascontiguousarray(table).view(np.uint8).data.cast("B") if len(table) else memoryview(b"")
+
+
+def chunks_between(chunks: Records, first: int, end: int) -> range:
+    """The chunks that have bytes in [first, end) of part 2, of which there is at least one byte."""
+    starts = chunks["offset"]
+    # By hand: searchsorted would copy the whole column for each group.
+    lowest = bisect.bisect_right(starts, first) - 1
+    return range(lowest, bisect.bisect_left(starts, end, lo=lowest))
 
 
 def digest_of(record: Any) -> str:

@@ -4,10 +4,9 @@ The signed tables say which chunks there are and where their bytes lie, `Progres
 from time to time, after the content was synced, so a process that is killed does little again.
 """
 
-import bisect
 import time
 
-from tidegate.bundle.tables import Tables
+from tidegate.bundle.tables import Tables, chunks_between
 from tidegate.erasure.geometry import PartGeometry
 from tidegate.erasure.locate import LocationBudget
 from tidegate_receiver.reassembly.spool import Spool
@@ -38,10 +37,7 @@ class SpooledContent:
 
     def chunks_of(self, offset: int, length: int) -> range:
         """The chunks that have bytes in [offset, offset + length) of part 2."""
-        starts = self.tables.chunks["offset"]
-        # By hand: searchsorted would copy the whole column for each group.
-        first = bisect.bisect_right(starts, offset) - 1
-        return range(first, bisect.bisect_left(starts, offset + length, lo=first))
+        return chunks_between(self.tables.chunks, offset, offset + length)
 
     def needs(self, geometry: PartGeometry, group: int) -> bool:
         """Whether a chunk that is not there has bytes in `group`."""

@@ -53,7 +53,7 @@ class Fetching:
     @contextmanager
     def ahead(self) -> Iterator["Ahead"]:
         """Let fetches run beside the block; at its end they are waited for, or given up where it failed."""
-        begun = Ahead(self, self._ahead)
+        begun = Ahead(self._ahead)
         try:
             yield begun
         except BaseException:
@@ -172,23 +172,14 @@ class Fetching:
 class Ahead:
     """Fetches of one image that run while more of it is looked for."""
 
-    def __init__(self, fetching: Fetching, threads: ThreadPoolExecutor) -> None:
-        self._fetching, self._threads = fetching, threads
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
         self._stop = threading.Event()
         self._running: list[Future[None]] = []
 
-    def fetch(
-        self,
-        wanted: Iterable[Descriptor],
-        client: RegistryClient,
-        repository: str,
-        commit: BlobCommit,
-        progress: Progress,
-        known: Mapping[str, bytes],
-    ) -> None:
-        """As `Fetching.fetch`, without waiting for it. What is known by now is taken from `known`."""
-        arguments = (tuple(wanted), client, repository, commit, progress, dict(known), self._stop)
-        self._running.append(self._threads.submit(self._fetching.fetch, *arguments))
+    def begin(self, fetch: Callable[[threading.Event], None]) -> None:
+        """Call `fetch` in another thread, with the event that gives it up (`stop` of `Fetching.fetch`)."""
+        self._running.append(self._threads.submit(fetch, self._stop))
 
     def wait(self) -> None:
         """Raises what a fetch came to."""

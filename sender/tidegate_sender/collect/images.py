@@ -101,26 +101,30 @@ def bring_image(
     """
     repository = item.reference.repository
     reader = RegistryReader(client, repository, commit)
-    wanted: dict[str, Descriptor] = {}
+    wanted: set[str] = set()
+    new_bytes = 0
 
     def want(blobs: Iterable[Descriptor]) -> list[Descriptor]:
         """Those that are not here, and were not wanted before."""
-        more = {blob.digest: blob for blob in blobs if blob.digest not in wanted}
-        more = {digest: blob for digest, blob in more.items() if not commit.has(digest, blob.size)}
-        wanted.update(more)
-        return list(more.values())
+        nonlocal new_bytes
+        once = {blob.digest: blob for blob in blobs if blob.digest not in wanted}
+        more = [blob for blob in once.values() if not commit.has(blob.digest, blob.size)]
+        wanted.update(blob.digest for blob in more)
+        new_bytes += sum(blob.size for blob in more)
+        return more
 
     def count(nbytes: int) -> None:
-        progress(nbytes, sum(blob.size for blob in list(wanted.values())))
+        progress(nbytes, new_bytes)
 
     with keeping_what_came(commit):
         with fetching.ahead() as ahead:
-            graph = look_at_image(
-                item, client, reader, fetching.map,
-                on_own=lambda blobs: ahead.fetch(want(blobs), client, repository, commit, count, reader.read),
-            )  # fmt: skip
+
+            def begin(blobs: tuple[Descriptor, ...]) -> None:
+                own, known = want(blobs), dict(reader.read)
+                ahead.begin(lambda stop: fetching.fetch(own, client, repository, commit, count, known, stop))
+
+            graph = look_at_image(item, client, reader, fetching.map, on_own=begin)
             fetching.fetch(want(graph.all_blobs), client, repository, commit, count, known=reader.read)
-        new_bytes = sum(blob.size for blob in wanted.values())
         return with_sboms(item, item.reference, graph, commit), new_bytes
 
 

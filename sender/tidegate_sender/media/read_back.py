@@ -26,6 +26,7 @@ from tidegate.carrier.positional import open_regular
 from tidegate.carrier.records import record_digests
 from tidegate.carrier.volume import Run, VolumeLayout
 from tidegate.errors import CarrierFormatError, MediaWriteError
+from tidegate.files import read_all_at
 from tidegate.units import KIB, MIB
 from tidegate_sender.media.volume_writer import BLOCK_DIGEST_BYTES, WrittenFile
 
@@ -202,12 +203,9 @@ def _read_exactly(fd: int, file: WrittenFile, offset: int, length: int) -> bytes
 
 
 def _fill(fd: int, file: WrittenFile, offset: int, view: memoryview) -> None:
-    done = 0
-    while done < len(view):
-        count = os.preadv(fd, [view[done:]], offset + done)
-        if not count:
-            raise MediaWriteError(f"{file.path}: ends at byte {offset + done} when read back, it was written longer")
-        done += count
+    count = read_all_at(fd, view, offset)
+    if count < len(view):
+        raise MediaWriteError(f"{file.path}: ends at byte {offset + count} when read back, it was written longer")
 
 
 def _difference(file: WrittenFile, offset: int) -> MediaWriteError:

@@ -26,7 +26,7 @@ from tidegate.bundle.chunks import SAMPLE_BYTES, ChunkPacker, PackedChunk, sampl
 from tidegate.bundle.tables import CHUNK_MAX_BYTES, STORED, Records
 from tidegate.depot.seals import Seal, Seals
 from tidegate.errors import BlobDamagedError, BlobMissingError
-from tidegate.files import host_error
+from tidegate.files import host_error, read_all_at
 from tidegate.hollow import chunks_of_one_piece
 from tidegate_sender.packing.layout import SMALL_BELOW_BYTES, Layout, SizedBlob
 
@@ -320,15 +320,12 @@ def open_blob(depot: BlobFolder, blob: SizedBlob) -> int:
 
 def read_blob(fd: int, blob: SizedBlob, view: memoryview, offset: int) -> None:
     """Fill `view` from `offset` on. Raises BlobDamagedError where the file ends before, HostError."""
-    done = 0
-    while done < len(view):
-        try:
-            count = os.preadv(fd, [view[done:]], offset + done)
-        except OSError as error:
-            raise host_error(error, f"reading blob {blob.digest}") from None
-        if count == 0:
-            raise BlobDamagedError(f"blob {blob.digest}: ends before its {blob.size} bytes")
-        done += count
+    try:
+        count = read_all_at(fd, view, offset)
+    except OSError as error:
+        raise host_error(error, f"reading blob {blob.digest}") from None
+    if count < len(view):
+        raise BlobDamagedError(f"blob {blob.digest}: ends before its {blob.size} bytes")
 
 
 def check_digest(blob: SizedBlob, found: str) -> None:

@@ -12,7 +12,7 @@ from tidegate.depot.commit import BlobCommit
 from tidegate.depot.descriptors import Descriptor
 from tidegate.depot.store import Depot
 from tidegate.errors import GraphError, RegistryError
-from tidegate_sender.collect.fetching import Fetching
+from tidegate_sender.collect.fetching import Ahead, Fetching
 
 DATA = b"layer" * 1000
 BLOB = Descriptor("application/octet-stream", f"sha256:{hashlib.sha256(DATA).hexdigest()}", len(DATA))
@@ -50,7 +50,13 @@ def depot(tmp_path: Path) -> Depot:
 
 def fetch_ahead(fetching: Fetching, client: object, commit: BlobCommit) -> None:
     with fetching.ahead() as ahead:
-        ahead.fetch([BLOB], client, "r", commit, lambda _count: None, {})  # type: ignore[arg-type]
+        begin(ahead, fetching, client, commit)
+
+
+def begin(ahead: Ahead, fetching: Fetching, client: object, commit: BlobCommit) -> None:
+    ahead.begin(
+        lambda stop: fetching.fetch([BLOB], client, "r", commit, lambda _count: None, {}, stop)  # type: ignore[arg-type]
+    )
 
 
 def test_the_block_ends_when_the_blobs_are_there(depot: Depot) -> None:
@@ -70,7 +76,7 @@ def test_a_block_that_fails_gives_its_fetches_up_and_nothing_writes_afterwards(d
     client = SlowClient()
     with Fetching() as fetching, depot.commit() as commit:
         with pytest.raises(GraphError, match="a cycle"), fetching.ahead() as ahead:
-            ahead.fetch([BLOB], client, "r", commit, lambda _count: None, {})  # type: ignore[arg-type]
+            begin(ahead, fetching, client, commit)
             assert client.has_begun.wait(10)
             threading.Timer(0.1, client.goes_on.set).start()
             raise GraphError("a cycle")
