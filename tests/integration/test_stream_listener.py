@@ -51,7 +51,7 @@ def bundle(low: LowSide) -> SignedBundle:
 def test_a_bundle_arrives_whole_over_a_bad_way(
     low: LowSide, high: HighSide, bundle: SignedBundle, diode: Diode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_session, "END_GRACE_SECONDS", 20)  # an end that overtakes, and a machine that stands still
+    monkeypatch.setattr(listener_session, "END_GRACE_SECONDS", 20)  # the machine may stand still
     with listening(high) as listener:
         listener.send(diode.carry(many_groups(low, bundle).datagrams()))
         (outcome,) = listener.wait_for_bundles(1)
