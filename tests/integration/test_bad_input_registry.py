@@ -85,19 +85,13 @@ def names_of(layout: Path) -> list[object]:
     return list(json.loads((layout / "index.json").read_bytes())["manifests"])
 
 
-def test_a_source_that_hangs_is_given_up_after_its_time_limit(
-    sides: Sides, registry: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_hangs_is_given_up_after_its_time_limit(sides: Sides, registry: FaultyRegistry) -> None:
     registry.faults.append(answering("/manifests/", Handler.hang))
-    monkeypatch.setattr("two_sides.tidegate_command", quick_command)
-    said = sides.low.fails(11, "pack", f"{registry.host}/app:1")
+    said = sides.low.run("pack", f"{registry.host}/app:1", program=[sys.executable, "-c", QUICK])
+    assert said.code == 11 and said.is_ours, said
     assert "no answer within" in said.err
     assert sides.low.events() == ["collect failed"]
     assert names_of(sides.low.root / "depot") == []
-
-
-def quick_command() -> list[str]:
-    return [sys.executable, "-c", QUICK]
 
 
 def test_one_bad_image_of_several_leaves_the_others(sides: Sides, registry: FaultyRegistry) -> None:

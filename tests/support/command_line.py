@@ -1,11 +1,10 @@
 """One side as a person at a terminal has it: a root, the folder they are in, and the installed command."""
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from two_sides import Answer, tidegate_command
+from two_sides import Answer, run_command
 
 
 class Host:
@@ -23,17 +22,7 @@ class Host:
             "TIDEGATE_MEDIA_FOLDERS": str(self.folder / "media"),
             **environment,
         }
-        done = subprocess.run(
-            [*tidegate_command(), *map(str, arguments)],
-            cwd=self.folder,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        answer = Answer(done.returncode, done.stdout, done.stderr)
+        answer = run_command([str(word) for word in arguments], variables, self.folder)
         assert answer.code == code and answer.is_ours, f"tidegate {' '.join(map(str, arguments))}: {answer}"
         return answer
 

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 from receiver_world import SITE, LowSide
+from warm_command import can_start_warm, run_warm
 
 from tidegate.bundle.container import BundleFile
 from tidegate.ledger.log import Log
@@ -54,6 +55,30 @@ class Answer:
         return f"exit code {self.code}\n{self.out}{self.err}"
 
 
+def run_command(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    prefix: Sequence[str] = (),
+    program: Sequence[str] = (),
+) -> Answer:
+    """Run ``tidegate …``, or `program` in its place, to its end, standard input empty."""
+    if not prefix and not program and can_start_warm(environment):
+        return Answer(*run_warm(arguments, environment, folder, TIME_LIMIT_SECONDS))
+    done = subprocess.run(
+        [*prefix, *(program or tidegate_command()), *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIME_LIMIT_SECONDS,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
 @dataclass
 class Side:
     """One side's root. `events` gives what the ledger has got since it was last asked."""
@@ -64,16 +89,12 @@ class Side:
     def __post_init__(self) -> None:
         self._seen = len(self.entries())
 
-    def run(self, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> Answer:
-        """Run ``tidegate …`` to its end."""
-        process = self.start(*arguments, prefix=prefix, **environment)
-        try:
-            out, err = process.communicate(timeout=TIME_LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return Answer(process.returncode, out, err)
+    def run(
+        self, *arguments: str | Path, prefix: Sequence[str] = (), program: Sequence[str] = (), **environment: str
+    ) -> Answer:
+        """Run ``tidegate …``, or `program` in its place, to its end."""
+        variables = {**os.environ, "TIDEGATE_ROOT": str(self.root), **environment}
+        return run_command([str(word) for word in arguments], variables, prefix=prefix, program=program)
 
     def good(self, *arguments: str | Path) -> Answer:
         """Run a command that must end with 0."""
@@ -271,11 +292,9 @@ class Sides:
 
 
 def run_plain(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        [*tidegate_command(), *map(str, arguments)], check=False, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    done = run_command([str(word) for word in arguments], os.environ)
+    assert done.code == 0, done
+    return done.out
 
 
 def noise(seed: int, size: int) -> bytes:
