@@ -167,10 +167,9 @@ if __name__ == "__main__":
         main()
     except SystemExit as end:
         code = end.code
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python does it at its end: ends pools, joins threads
     atexit._run_exitfuncs()
+    gc.collect()  # closes what a command left open
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0)  # to take a thousand modules down takes longer than most commands
