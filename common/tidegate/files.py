@@ -15,6 +15,8 @@ from pathlib import Path
 from tidegate.errors import BusyError, DiskFullError, HostError, TidegateError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: the usual name of a new file is another user's, a symbolic link, or too long
+_NOT_TO_BE_HAD = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class _SyncCounter:
@@ -84,21 +86,48 @@ def read_all_at(fd: int, view: memoryview, offset: int) -> int:
 
 
 def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture."""
-    fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture.
+
+    What a killed writer leaves, ``.new-NAME``, the next one of the same file takes over.
+    """
+    fd, temporary = _open_new(path)
     try:
         try:
             os.fchmod(fd, mode)
+            os.ftruncate(fd, 0)
             write_all(fd, data)
             sync_fd(fd)
-        finally:
-            os.close(fd)
-        Path(temporary).rename(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+            temporary.rename(path)  # under its lock: who waits for it finds another file, or none, and begins anew
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    finally:
+        os.close(fd)
     sync_folder(path.parent)
+
+
+def _open_new(path: Path) -> tuple[int, Path]:
+    """The file that becomes `path`, open and locked by this process alone."""
+    temporary = path.with_name(f".new-{path.name}")
+    while True:
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in _NOT_TO_BE_HAD:
+                raise
+            fd, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            return fd, Path(name)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(fd), temporary.lstat()):
+                return fd, temporary
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def map_file(path: Path) -> memoryview:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from faults import strace
 from ledgers import open_desk
 
 from tidegate.ledger.listing import list_recorded
@@ -98,20 +99,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_injected(prepared: Path, folder: Path, call: str, fault: str, when: int) -> tuple[Path, int, str]:
     """Run the worker with one fault in its `when`th call; (root, exit code, what it told)."""
-    assert STRACE is not None
     root = Path(shutil.copytree(prepared, folder / f"{call}-{when}"))
     inject = f"inject={call}:{fault}:when={when}"
-    command = [STRACE, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject, *worker(root, 4, 2)]
+    command = [*strace(f"trace={call}", inject), *worker(root, 4, 2)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return root, done.returncode, done.stdout
 
 
-def count_calls(prepared: Path, folder: Path) -> dict[str, int]:
+@pytest.fixture(scope="module")
+def call_counts(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """How often a worker that nothing happens to makes each call."""
-    assert STRACE is not None
+    folder = tmp_path_factory.mktemp("counts")
     root = Path(shutil.copytree(prepared, folder / "count"))
     log = folder / "strace.log"
-    command = [STRACE, "-f", "-qq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *worker(root, 4, 2)]
+    command = [*strace(f"trace={','.join(CALLS)}", log=log), *worker(root, 4, 2)]
     subprocess.run(command, capture_output=True, timeout=60, check=True)
     lines = log.read_text(errors="replace").splitlines()
     return {call: sum(f" {call}(" in line for line in lines) for call in CALLS}
@@ -127,11 +128,12 @@ def spread(count: int, most: int) -> list[int]:
 @needs_strace
 @pytest.mark.parametrize("call", CALLS)
 def test_sigkill_at_any_system_call_leaves_the_old_log_or_the_new_one(
-    prepared: Path, tmp_path: Path, call: str
+    prepared: Path, tmp_path: Path, call_counts: dict[str, int], call: str
 ) -> None:
     before = (prepared / "ledger" / "checkpoint").read_bytes()
-    for when in spread(count_calls(prepared, tmp_path)[call], 12):
-        root, _, told = run_injected(prepared, tmp_path, call, "signal=KILL", when)
+    for when in spread(call_counts[call], 12):
+        root, code, told = run_injected(prepared, tmp_path, call, "signal=KILL", when)
+        assert code == -signal.SIGKILL, (call, when, code)
         with open_desk(root) as desk:
             verify_ledger(desk.folder, desk.recorder.key, against=[OutsideCheckpoint("before", before)])
         assert_nothing_lost_or_doubled(root, committed(told), before)
@@ -142,10 +144,10 @@ def test_sigkill_at_any_system_call_leaves_the_old_log_or_the_new_one(
 @pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC"])
 @pytest.mark.parametrize("call", CALLS[:-1])  # write is the worker's own voice, too
 def test_an_error_at_any_system_call_is_ours_and_loses_nothing(
-    prepared: Path, tmp_path: Path, call: str, fault: str
+    prepared: Path, tmp_path: Path, call_counts: dict[str, int], call: str, fault: str
 ) -> None:
     before = (prepared / "ledger" / "checkpoint").read_bytes()
-    for when in spread(count_calls(prepared, tmp_path)[call], 6):
+    for when in spread(call_counts[call], 6):
         root, code, told = run_injected(prepared, tmp_path, call, fault, when)
         # 72 full disk, 73 refused by the host, 75 SQLite's word for some of it; 0: an unlink that may fail
         assert code in {0, 70, 72, 73, 75}, (call, when, code)

@@ -93,8 +93,10 @@ def count_calls(sides: Sides, stage: str) -> dict[str, int]:
 
 
 def strace(*expressions: str, log: str | Path = "/dev/null") -> tuple[str, ...]:
+    """The words before a command. Stops at the calls of interest alone, but for signals: strace 6.1 injects none so."""
     options = [part for expression in expressions for part in ("-e", expression)]
-    return ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *options)
+    quickly = () if any(":signal=" in expression for expression in expressions) else ("--seccomp-bpf",)
+    return ("strace", "-f", *quickly, "-qq", "-o", str(log), *options)
 
 
 def strike(sides: Sides, stage: str, fault: Fault) -> Answer:
@@ -102,7 +104,8 @@ def strike(sides: Sides, stage: str, fault: Fault) -> Answer:
     side = side_of(sides, stage)
     answer = run(sides, stage, prefix=strace(f"trace={fault.call}", fault.option))
     if fault.error is None:
-        assert answer.code in {-signal.SIGKILL, 128 + signal.SIGKILL, 0}, answer
+        # A later call may be another thread's this time; the first is always somebody's.
+        assert answer.code == -signal.SIGKILL or (answer.code == 0 and fault.when > 1), answer
         wait_for_children()
     else:
         assert answer.is_ours, answer
