@@ -1,17 +1,23 @@
 """SIGKILL while `cleanup --remove` is at work: the next one ends it, and state, ledger and content agree."""
 
+import signal
 from pathlib import Path
 
 import pytest
-from faults import needs_strace
+from faults import needs_strace, strace
 from two_sides import Sides
 
 NOW = ("cleanup", "--remove", "--keep-days", "0")
+#: call numbers at which a run is killed; the low side makes more of them
 POINTS = [
-    *(("unlink", number) for number in (1, 2, 3, 5, 7)),
-    *(("rename", number) for number in (1, 3, 5)),
-    *(("fsync", number) for number in (2, 5, 9)),
-    *(("fdatasync", number) for number in (1, 3, 6)),
+    *(("low", "unlink", number) for number in (1, 2, 3, 5, 7)),
+    *(("low", "rename", number) for number in (1, 3, 5)),
+    *(("low", "fsync", number) for number in (2, 5, 9)),
+    *(("low", "fdatasync", number) for number in (1, 3, 6)),
+    *(("high", "unlink", number) for number in (1, 2, 3, 5)),
+    *(("high", "rename", number) for number in (1, 3)),
+    *(("high", "fsync", number) for number in (2, 5)),
+    *(("high", "fdatasync", number) for number in (1, 3, 6)),
 ]
 
 
@@ -34,13 +40,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Sides:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("side", ["low", "high"])
-@pytest.mark.parametrize(("call", "when"), POINTS)
+@pytest.mark.parametrize(("side", "call", "when"), POINTS)
 def test_killed_at_a_call_and_run_again(prepared: Sides, tmp_path: Path, side: str, call: str, when: int) -> None:
     sides = prepared.copy(tmp_path / "world")
     mine = sides.low if side == "low" else sides.high
-    trace = f"inject={call}:signal=SIGKILL:when={when}"
-    mine.run(*NOW, prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", trace))
+    killed = strace(f"trace={call}", f"inject={call}:signal=SIGKILL:when={when}")
+    assert mine.run(*NOW, prefix=killed).code == -signal.SIGKILL
     mine.good(*NOW)
     assert "nothing to do" in mine.good(*NOW).out
     mine.good("ledger", "verify")

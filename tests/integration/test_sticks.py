@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from failing_disk import mounted, pull
+from faults import strace
 from receiver_world import records
 from two_sides import Sides, files_of
 
@@ -212,9 +214,9 @@ def test_a_stick_that_dies_while_its_speed_is_measured_is_lost_before_anything_w
 def test_a_send_that_is_killed_while_speed_is_measured_leaves_no_file(sides: Sides) -> None:
     needs("strace", package="strace")
     bundle = sides.pack()
-    killed = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:signal=SIGKILL:when=1")
+    killed = strace("trace=fsync", "inject=fsync:signal=SIGKILL:when=1")
     for _ in range(2):
-        sides.low.run("send", bundle, sides.stick, prefix=killed)
+        assert sides.low.run("send", bundle, sides.stick, prefix=killed).code == -signal.SIGKILL
     assert list(sides.stick.iterdir()) == []
     sides.send(bundle)
 
