@@ -22,6 +22,7 @@ from waiting import wait_until
 from tidegate.carrier.stream.header import Kind
 from tidegate.carrier.stream.session import control_datagram, preamble_datagrams
 from tidegate.errors import HostError
+from tidegate.ledger.checkpoint import sign_checkpoint
 from tidegate_receiver.intake.outcomes import OutcomeKind
 from tidegate_receiver.listener import opening
 from tidegate_receiver.listener import session as listener_session
@@ -346,6 +347,20 @@ def test_heartbeats_count_once_and_their_silence_is_an_entry(low: LowSide, high:
         listener.send([heartbeat(low, 5), heartbeat(low, 6)])
         listener.wait_for(lambda: listener.counts.heartbeats == 1 and listener.counts.heartbeats_refused == 1)
     assert [event for event in high.events() if "heartbeat" in event] == ["heartbeat-lost", "heartbeat-regained"]
+
+
+def test_a_ledger_that_heartbeats_tell_in_two_ways_is_an_alarm_before_any_bundle(low: LowSide, high: HighSide) -> None:
+    def note(root: bytes) -> str:
+        return sign_checkpoint("plant/low", 7, root, low.keys["ledger"]).data.decode()
+
+    with listening(high) as listener:
+        listener.send([heartbeat(low, 1, checkpoint=note(bytes(32))), heartbeat(low, 2, checkpoint=note(bytes(32)))])
+        listener.wait_for(lambda: listener.counts.heartbeats == 2)
+        assert high.events() == []
+        listener.send([heartbeat(low, 3, checkpoint=note(b"1" * 32)), heartbeat(low, 4, checkpoint="no note")])
+        listener.wait_for(lambda: listener.counts.heartbeats == 4)
+    assert high.events() == ["ledger-alarm/ledger-fork"]
+    assert {path.name for path in (high.root / "evidence").glob("*/*")} == {"remembered", "received"}
 
 
 def test_a_link_that_falls_silent_while_no_listener_runs_is_told_by_the_next_one(low: LowSide, high: HighSide) -> None:

@@ -135,6 +135,7 @@ def heartbeat(
     sequence: int = 0,
     epoch: int = 1,
     carrier: FileSigner | None = None,
+    checkpoint: str | None = None,
 ) -> bytes:
     """The datagram of a heartbeat of the link `north`."""
     beat = Heartbeat(
@@ -147,6 +148,7 @@ def heartbeat(
         time="2026-03-01T08:00:00Z",
         interval_seconds=interval,
         sequence=sequence,
+        checkpoint=checkpoint,
     )
     frame = build_heartbeat(beat, carrier or low.keys["carrier"])
     return control_datagram(Kind.HEARTBEAT, tag_of(frame), frame)

@@ -1,7 +1,8 @@
 """What this side remembers of a channel's ledger: its heads, and where the copy of its entries has no hole.
 
 One value of the state's `meta` for each channel, bounded; the entries themselves are files (`log_copy`). Heads are
-those that came in covers, and earlier roots that a proof has shown since. Rules W-6 and W-7 of docs/format/witness.md.
+those that came in covers, earlier roots that a proof has shown since, and the last one of a heartbeat. Rules W-6, W-7
+and W-11 of docs/format/witness.md.
 """
 
 import json
@@ -11,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from tidegate.errors import StateError
+from tidegate.ledger.checkpoint import Checkpoint
 from tidegate.ledger.riding import Riding
 from tidegate.state.meta import get_meta, set_meta
 
@@ -35,7 +37,10 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A size and a root hash of the log. `note` is the signed checkpoint; empty where a proof showed the root."""
+    """A size and a root hash of the log. `note` is the signed checkpoint; empty where a proof showed the root.
+
+    One that a heartbeat told has a note and no bundle.
+    """
 
     size: int
     root: str
@@ -92,13 +97,36 @@ def judge(memory: Memory, riding: Riding, bundle: str, earlier: "Mapping[int, by
     head = Head(checkpoint.size, checkpoint.root.hex(), bundle, checkpoint.data.decode())
     against = _contradicted(memory, shown, earlier, head)
     if against is not None:
-        forks = tuple(item for item in memory.forks if (item.size, item.root) != (head.size, head.root))
-        after = replace(memory, forks=(*forks, replace(head, is_linked=False))[-FORKS_MAX:])
-        return Answer(Relation.FORK, after, head, against, is_known=len(forks) < len(memory.forks))
+        forks, is_known = _with_fork(memory, head)
+        return Answer(Relation.FORK, replace(memory, forks=forks), head, against, is_known=is_known)
     relation = _relation(memory, shown, earlier, head)
     is_known = any((item.size, item.root, item.is_linked) == (head.size, head.root, True) for item in memory.heads)
     after = _remember(memory, shown, replace(head, is_linked=relation is not Relation.UNLINKED))
     return Answer(relation, after, head, is_known=is_known)
+
+
+def judge_heard(memory: Memory, checkpoint: Checkpoint, earlier: "Mapping[int, bytes]") -> Answer:
+    """Hold the checkpoint of a heartbeat against the memory. It is a fork, or *unlinked*, for nothing is shown with it.
+
+    Only the last one is remembered: the next cover is held against it (W-11).
+    """
+    head = Head(checkpoint.size, checkpoint.root.hex(), "", checkpoint.data.decode(), is_linked=False)
+    against = _contradicted(memory, {head.size: head.root}, earlier, head)
+    if against is not None:
+        forks, is_known = _with_fork(memory, head)
+        after = memory if is_known else replace(memory, forks=forks)
+        return Answer(Relation.FORK, after, head, against, is_known=is_known)
+    if head.size in earlier or any(known.size == head.size for known in memory.heads):
+        return Answer(Relation.LINKED, memory, head, is_known=True)
+    others = [known for known in memory.heads if known.bundle or known.is_linked or not known.note]
+    kept = sorted((*others, head), key=lambda item: item.size)
+    return Answer(Relation.UNLINKED, replace(memory, heads=tuple(kept[-HEADS_MAX:])), head)
+
+
+def _with_fork(memory: Memory, head: Head) -> tuple[tuple[Head, ...], bool]:
+    """The forks with `head` as the newest, and whether it was among them."""
+    others = tuple(item for item in memory.forks if (item.size, item.root) != (head.size, head.root))
+    return (*others, replace(head, is_linked=False))[-FORKS_MAX:], len(others) < len(memory.forks)
 
 
 def shown_roots(riding: Riding, sizes: "Iterable[int]") -> dict[int, str]:

@@ -7,7 +7,7 @@ bundle_intake     one bundle from its `copies`, step by step:
   verification      the one order of checks, each with its own error
   requirements      what it builds on;  room: whether there is room for it
   bundle_content    its content, filled from the copies (`tidegate_receiver.reassembly`)
-  witness           the low side's ledger that rides in its cover
+  witness           the low side's ledger that rides in its cover;  witness_heard: as heartbeats tell of it
   records           rows and entries, in one transaction;  outcomes: what receiving came to
   quarantine        where it lies, as an OCI layout
 admission         what waits is let in or turned away;  standing: what was taken before, judged as of today

@@ -32,6 +32,7 @@ from tidegate.ledger.witness_folder import (
 from tidegate.ledger.witness_memory import Answer, Memory, Relation, judge, put_memory
 
 if TYPE_CHECKING:
+    from tidegate.ledger.log_copy import LogCopy
     from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
     from tidegate_receiver.intake.records import Subject
@@ -60,6 +61,39 @@ def witness_cover(workspace: "Workspace", chain: "Chain", subject: "Subject", co
         return _Witnessing(workspace, chain, subject, cover).run()
 
 
+def earlier_roots(copy: "LogCopy", memory: Memory, checkpoint: Checkpoint | None) -> dict[int, bytes]:
+    """What this side's own copy says of a head that comes late, by size."""
+    newest = memory.newest
+    if checkpoint is None or newest is None or checkpoint.size >= newest.size:
+        return {}
+    try:
+        return copy.roots(memory.runs, (checkpoint.size,))
+    except LedgerDamagedError:  # no reason to refuse anything; "ledger verify --side low" says what is damaged
+        return {}
+
+
+def keep_evidence(workspace: "Workspace", chain: "Chain", answer: Answer, riding: Riding, cover: bytes = b"") -> None:
+    """Keep both checkpoints; of a cover also what shows that they contradict each other, and itself."""
+    head, against = answer.head, answer.against
+    assert head is not None and against is not None, "a fork has two sides"
+    name = f"ledger-{chain.channel_id[:4]}-{head.size}-{head.root[:16]}"
+    folder = workspace.root / EVIDENCE_FOLDER / name
+    shown = [f"{proof.size} {b64encode(proof.root).decode()}" for proof in riding.proofs]
+    paths = [" ".join(b64encode(node).decode() for node in proof.path) for proof in riding.proofs]
+    proofs = "".join(f"{first}\n{path}\n" for first, path in zip(shown, paths, strict=True))
+    unsigned = f"{chain.newest.name}/low\n{against.size}\n{against.root}\n(shown by a proof, not signed)\n"
+    files = {"remembered": (against.note or unsigned).encode(), "received": head.note.encode()}
+    if cover:
+        files |= {"proofs": proofs.encode(), "cover": cover}
+    try:
+        make_folders(folder, mode=0o700)
+        for name, data in files.items():
+            if not (folder / name).exists():
+                write_durably(folder / name, data, mode=0o400)
+    except OSError as error:
+        raise host_error(error, "keeping evidence") from None
+
+
 class _Witnessing:
     """One cover, and the facts that every step needs."""
 
@@ -75,12 +109,12 @@ class _Witnessing:
 
     def run(self) -> Witnessed:
         memory = load_memory(self.workspace, self.chain.channel_id)
-        answer = judge(memory, self.riding, self.name, self._earlier(memory))
+        answer = judge(memory, self.riding, self.name, earlier_roots(self.copy, memory, self.riding.checkpoint))
         cosigned = _Cosigned(self.workspace, self.chain)
         made = [*self._entries(memory, answer), *cosigned.take(self.riding.cosignatures)]
         after = answer.memory
         if answer.relation is Relation.FORK:
-            self._keep_evidence(answer)
+            keep_evidence(self.workspace, self.chain, answer, self.riding, self.cover)
         elif self.riding.entries is not None:
             runs = self.copy.add(memory, self.riding.entries)
             after = Memory(after.heads, runs, after.forks)
@@ -92,16 +126,6 @@ class _Witnessing:
         if after != memory:
             keep_memory(self.workspace, self.chain.channel_id, after)
         return self._witnessed(answer, cosigned.warning)
-
-    def _earlier(self, memory: Memory) -> dict[int, bytes]:
-        """What this side's own copy says of a head that comes late."""
-        checkpoint, newest = self.riding.checkpoint, memory.newest
-        if checkpoint is None or newest is None or checkpoint.size >= newest.size:
-            return {}
-        try:
-            return self.copy.roots(memory.runs, (checkpoint.size,))
-        except LedgerDamagedError:  # no reason to refuse a bundle; "ledger verify --side low" says what is damaged
-            return {}
 
     # --- what is recorded ---------------------------------------------------------------------
 
@@ -153,33 +177,6 @@ class _Witnessing:
             unlinked = f"{self.name}: the low side's ledger {what}; the next bundle may link it up"
             return Witnessed(Relation.UNLINKED, size, "; ".join(filter(None, (unlinked, warning))))
         return Witnessed(answer.relation, size, warning)
-
-    # --- evidence -----------------------------------------------------------------------------
-
-    def _keep_evidence(self, answer: Answer) -> None:
-        """Both checkpoints, what shows that they contradict each other, and the cover that brought the second."""
-        head, against = answer.head, answer.against
-        assert head is not None and against is not None, "a fork has two sides"
-        name = f"ledger-{self.chain.channel_id[:4]}-{head.size}-{head.root[:16]}"
-        folder = self.workspace.root / EVIDENCE_FOLDER / name
-        if (folder / "cover").exists():
-            return
-        shown = [f"{proof.size} {b64encode(proof.root).decode()}" for proof in self.riding.proofs]
-        paths = [" ".join(b64encode(node).decode() for node in proof.path) for proof in self.riding.proofs]
-        proofs = "".join(f"{first}\n{path}\n" for first, path in zip(shown, paths, strict=True))
-        remembered = against.note or f"{self.origin}\n{against.size}\n{against.root}\n(shown by a proof, not signed)\n"
-        files = {
-            "remembered": remembered.encode(),
-            "received": head.note.encode(),
-            "proofs": proofs.encode(),
-            "cover": self.cover,
-        }
-        try:
-            make_folders(folder, mode=0o700)
-            for name, data in files.items():
-                write_durably(folder / name, data, mode=0o400)
-        except OSError as error:
-            raise host_error(error, "keeping evidence") from None
 
 
 class _Cosigned:

@@ -17,10 +17,12 @@ from tidegate.carrier.frames import FRAME_MAX_BYTES, tag_of
 from tidegate.carrier.stream.heartbeat import Heartbeat, parse_heartbeat, read_heartbeat_frame, verify_heartbeat
 from tidegate.errors import MediaError, RefusedError, TidegateError, TrustError
 from tidegate.ledger.entries import Event, Outcome, entry
+from tidegate.ledger.witness_memory import Relation
 from tidegate.state.meta import get_meta, list_meta, set_meta
 from tidegate.trust.checks import check_channel
 from tidegate.trust.root import Chain
 from tidegate.workspace import Workspace
+from tidegate_receiver.intake.witness_heard import witness_heard
 from tidegate_receiver.listener.counting import LinkStatus
 from tidegate_receiver.listener.heard import HEARTBEAT_PREFIX
 from tidegate_receiver.listener.speakers import Remembered, Speakers
@@ -52,6 +54,7 @@ class Heartbeats:
         self.status = status
         self._links: dict[tuple[str, str], _Link] = {}
         self._seen: Remembered[bytes] = Remembered(256)
+        self._witnessed: dict[str, str] = {}  # the last checkpoint of each channel
         self._remember()
 
     def _remember(self) -> None:
@@ -115,6 +118,20 @@ class Heartbeats:
         link = self._links[name] = _Link(key, chain.channel_id, time.monotonic(), facts)
         self.status.counts.heartbeats += 1
         self._keep(link, Event.HEARTBEAT_REGAINED if was_silent else None, "the low side is heard again")
+        self._witness(chain, beat)
+
+    def _witness(self, chain: Chain, beat: Heartbeat) -> None:
+        """Hold the checkpoint against what was seen of the low side's ledger, once."""
+        if beat.checkpoint is None or self._witnessed.get(chain.channel_id) == beat.checkpoint:
+            return
+        try:
+            relation = witness_heard(self.workspace, chain, beat.link, beat.checkpoint.encode())
+        except TidegateError:  # a ledger is being taken in, or this host cannot write: the next one is tried again
+            return
+        self._witnessed[chain.channel_id] = beat.checkpoint
+        if relation is Relation.FORK:
+            with contextlib.suppress(TidegateError):
+                self.workspace.recorder.drain()
 
     def check_time(self) -> None:
         """Tell of links that have fallen silent."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ledgers import slow_root
-from receiver_world import HighSide, LowSide, SignedBundle
+from receiver_world import HighSide, LowSide, SignedBundle, signer
 
 from tidegate.bundle.cover import Piece, PieceType
 from tidegate.errors import LedgerForkError, NotReleasedError
@@ -15,8 +15,9 @@ from tidegate.ledger.merkle import leaf_hash, subtree_root
 from tidegate.ledger.proofs import consistency_path, read_range
 from tidegate.ledger.riding import Proof, RidingEntries, build_entries, build_proofs
 from tidegate.ledger.witness_folder import channel_keys, log_copy
-from tidegate.ledger.witness_memory import Memory, get_memory
+from tidegate.ledger.witness_memory import Memory, Relation, get_memory
 from tidegate_receiver.intake.outcomes import OutcomeKind, ReceiveOutcome
+from tidegate_receiver.intake.witness_heard import witness_heard
 from tidegate_receiver.promotion.promotion import load
 
 
@@ -279,3 +280,64 @@ def test_a_state_that_was_made_anew_still_knows_what_was_seen(world: World) -> N
     assert load_memory(workspace, world.low.chain.channel_id).newest is not None
     workspace.state.close()
     assert world.carry(Story(world.low, turn=2, word="other").pieces(9)).exit_code == 63
+
+
+# --- what heartbeats tell (W-11) --------------------------------------------------------------
+
+
+def hear(world: World, checkpoint: Checkpoint) -> Relation | None:
+    workspace = world.high.workspace()
+    return witness_heard(workspace, world.low.chain, "north", checkpoint.data)
+
+
+def test_a_heartbeat_before_any_bundle_is_no_beginning(world: World) -> None:
+    story = Story(world.low)
+    assert hear(world, story.checkpoint(8)) is Relation.UNLINKED
+    assert world.carry(story.pieces(5)).ledger == "first"
+    assert world.carry(story.pieces(12, first=5)).ledger == "linked"
+    assert all(head.is_linked for head in world.memory().heads)  # the heartbeat's too: the entries show its root
+    assert world.alarms() == []
+    world.verify()
+
+
+def test_only_the_last_heartbeat_is_remembered(world: World) -> None:
+    story = Story(world.low)
+    world.carry(story.pieces(5))
+    for size in (7, 9, 11):
+        assert hear(world, story.checkpoint(size)) is Relation.UNLINKED
+    assert [(head.size, head.is_linked) for head in world.memory().heads] == [(5, True), (11, False)]
+    assert hear(world, story.checkpoint(5)) is hear(world, story.checkpoint(3)) is Relation.LINKED
+    assert world.alarms() == []
+
+
+@pytest.mark.parametrize("size", [5, 4], ids=["same size", "smaller"])
+def test_a_heartbeat_that_tells_another_story_is_one_alarm_with_evidence(world: World, size: int) -> None:
+    story, other = Story(world.low), Story(world.low, turn=2, word="other")
+    world.carry(story.pieces(5))
+    for _ in range(2):
+        assert hear(world, other.checkpoint(size)) is Relation.FORK
+    workspace = world.high.workspace()
+    workspace.recorder.drain()
+    assert world.alarms() == ["ledger-fork"]
+    (folder,) = (world.high.root / "evidence").iterdir()
+    key = NoteKey("plant/low", world.low.keys["ledger"].public)
+    assert open_checkpoint((folder / "remembered").read_bytes(), key) == story.checkpoint(5)
+    assert open_checkpoint((folder / "received").read_bytes(), key) == other.checkpoint(size)
+    assert world.carry(story.pieces(9, first=5)).ledger == "linked"
+
+
+def test_a_bundle_that_contradicts_the_last_heartbeat_is_a_fork(world: World) -> None:
+    world.carry(Story(world.low).pieces(5))
+    assert hear(world, Story(world.low, turn=6, word="other").checkpoint(9)) is Relation.UNLINKED
+    outcome = world.carry(Story(world.low).pieces(12, first=5))
+    assert isinstance(outcome.alarm, LedgerForkError)
+    assert world.alarms() == ["ledger-fork"]
+
+
+def test_a_checkpoint_of_another_key_says_nothing(world: World) -> None:
+    story = Story(world.low)
+    world.carry(story.pieces(5))
+    forged = sign_checkpoint("plant/low", 5, bytes(32), signer("somebody else"))
+    assert hear(world, forged) is None
+    assert world.alarms() == []
+    assert len(world.memory().heads) == 1

@@ -1,0 +1,65 @@
+"""The low side's ledger as heartbeats tell of it: a fork is known before a bundle brings it.
+
+A heartbeat carries a checkpoint and nothing that links it to another one. So it is held against what was seen, and the
+last one is remembered for the next cover to be held against. Rule W-11 of docs/format/witness.md.
+"""
+
+from typing import TYPE_CHECKING
+
+from tidegate.bundle.cover import Piece, PieceType
+from tidegate.files import locked, make_folders
+from tidegate.ledger.entries import Entry, Event, Outcome, entry
+from tidegate.ledger.riding import read_riding
+from tidegate.ledger.witness_folder import WITNESS_FOLDER, channel_keys, keep_memory, load_memory, log_copy
+from tidegate.ledger.witness_memory import Answer, Relation, judge_heard, put_memory
+from tidegate_receiver.intake.witness import LOCK_FILE, earlier_roots, keep_evidence
+
+if TYPE_CHECKING:
+    from tidegate.trust.root import Chain
+    from tidegate.workspace import Workspace
+
+
+def witness_heard(workspace: "Workspace", chain: "Chain", link: str, note: bytes) -> Relation | None:
+    """Hold the checkpoint of a heartbeat of `link` against what was seen; None for one that does not hold.
+
+    A fork is an entry and evidence, once. Raises BusyError where another command takes in a ledger, HostError.
+    """
+    riding = read_riding((Piece(PieceType.LEDGER_CHECKPOINT, note),), channel_keys(chain.newest))
+    if riding.checkpoint is None:
+        return None
+    folder = workspace.root / WITNESS_FOLDER
+    make_folders(folder)
+    with locked(folder / LOCK_FILE, busy="another command takes in a ledger"):
+        memory = load_memory(workspace, chain.channel_id)
+        earlier = earlier_roots(log_copy(workspace, chain.channel_id), memory, riding.checkpoint)
+        answer = judge_heard(memory, riding.checkpoint, earlier)
+        if answer.memory == memory:
+            return answer.relation
+        if answer.relation is Relation.FORK:
+            keep_evidence(workspace, chain, answer, riding)
+        with workspace.state.transaction() as tx:
+            put_memory(tx, chain.channel_id, answer.memory)
+            if answer.relation is Relation.FORK:
+                tx.queue(_alarm(chain, link, answer))
+        keep_memory(workspace, chain.channel_id, answer.memory)
+    return answer.relation
+
+
+def _alarm(chain: "Chain", link: str, answer: Answer) -> Entry:
+    head, against = answer.head, answer.against
+    assert head is not None and against is not None, "a fork has two sides"
+    return entry(
+        Event.LEDGER_ALARM,
+        subject=link,
+        step="heartbeat",
+        outcome=Outcome.FAILED,
+        channel=chain.channel_id,
+        channel_name=chain.newest.name,
+        epoch=chain.newest.epoch,
+        reason="ledger-fork",
+        counts={"entries": head.size},
+        detail=(
+            f"link {link}: ledger {chain.newest.name}/low of {head.size} entries, root hash {head.root};"
+            f" contradicts {against.size} entries with root hash {against.root}"
+        ),
+    )
