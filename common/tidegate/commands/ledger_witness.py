@@ -55,20 +55,24 @@ def verify_copy(invocation: Invocation, workspace: "Workspace", channel: str | N
         heads=found.heads,
         unlinked=list(found.unlinked),
         forks=list(found.forks),
+        heard=found.heard,
         compared=list(found.compared),
         not_compared=list(found.not_compared),
     )
 
 
 def _summary(origin: str, found: "CopyReport") -> str:
+    heard = f"the last heartbeat told of {found.heard} entries" if found.heard else ""
     if not found.size:
-        return f"ledger {origin}: nothing of it has come yet"
+        return "; ".join(filter(None, (f"ledger {origin}: nothing of it has come yet", heard)))
     heads = counted(found.heads, "head")
     parts = [f"ledger {origin}: {found.held} of {found.size} entries are here and lead to {heads} that were seen"]
     if found.holes:
         parts.append("not here: " + ", ".join(f"{first} to {last}" for first, last in found.holes))
     if found.unlinked:
         parts.append(f"not linked up yet: size {', '.join(map(str, found.unlinked))}")
+    if heard:
+        parts.append(heard)
     if found.forks:
         parts.append(f"contradicted by heads of size {', '.join(map(str, found.forks))}, kept under evidence/")
     if found.compared:

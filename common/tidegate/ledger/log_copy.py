@@ -141,7 +141,10 @@ def _range_before(run: Run) -> Range:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """A copy in which nothing differs: entries that are here, of how many, and heads that they lead to."""
+    """A copy in which nothing differs: entries that are here, of how many, and heads that they lead to.
+
+    `heard` is the size of a head that only the last heartbeat told, 0 for none.
+    """
 
     size: int
     held: int
@@ -151,6 +154,7 @@ class CopyReport:
     heads: int
     unlinked: tuple[int, ...]
     forks: tuple[int, ...]
+    heard: int = 0
 
 
 def verify_copy(copy: LogCopy, memory: Memory, outside: Sequence[Head] = ()) -> CopyReport:
@@ -174,7 +178,7 @@ def verify_copy(copy: LogCopy, memory: Memory, outside: Sequence[Head] = ()) -> 
     ]
     if findings:
         raise LedgerDamagedError("\n".join(findings), findings=tuple(findings))
-    size = max((head.size for head in memory.heads), default=0)
+    size = max((head.size for head in memory.heads if not head.is_heard), default=0)
     held = sum(run.end - run.first for run in memory.runs)
     reached = {*found, *by_size}
     return CopyReport(
@@ -184,8 +188,9 @@ def verify_copy(copy: LogCopy, memory: Memory, outside: Sequence[Head] = ()) -> 
         tuple(head.bundle for head in outside if head.size not in reached),
         _holes(memory.runs, size),
         len(found),
-        tuple(head.size for head in memory.heads if not head.is_linked),
+        tuple(head.size for head in memory.heads if not head.is_linked and not head.is_heard),
         tuple(head.size for head in memory.forks),
+        max((head.size for head in memory.heads if head.is_heard), default=0),
     )
 
 

@@ -48,6 +48,11 @@ class Head:
     note: str = ""
     is_linked: bool = True
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether no more than a heartbeat told it."""
+        return bool(self.note) and not self.bundle and not self.is_linked
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -118,7 +123,7 @@ def judge_heard(memory: Memory, checkpoint: Checkpoint, earlier: "Mapping[int, b
         return Answer(Relation.FORK, after, head, against, is_known=is_known)
     if head.size in earlier or any(known.size == head.size for known in memory.heads):
         return Answer(Relation.LINKED, memory, head, is_known=True)
-    others = [known for known in memory.heads if known.bundle or known.is_linked or not known.note]
+    others = [known for known in memory.heads if not known.is_heard]
     kept = sorted((*others, head), key=lambda item: item.size)
     return Answer(Relation.UNLINKED, replace(memory, heads=tuple(kept[-HEADS_MAX:])), head)
 

@@ -306,6 +306,8 @@ def test_only_the_last_heartbeat_is_remembered(world: World) -> None:
     for size in (7, 9, 11):
         assert hear(world, story.checkpoint(size)) is Relation.UNLINKED
     assert [(head.size, head.is_linked) for head in world.memory().heads] == [(5, True), (11, False)]
+    told = verify_copy(log_copy(world.high.workspace(), world.low.chain.channel_id), world.memory())
+    assert (told.size, told.holes, told.unlinked, told.heard) == (5, (), (), 11)
     assert hear(world, story.checkpoint(5)) is hear(world, story.checkpoint(3)) is Relation.LINKED
     assert world.alarms() == []
 
