@@ -54,7 +54,9 @@ def run_warm(
         answers = ours.makefile("r", encoding="utf-8")
         ours.sendall(json.dumps(request).encode() + b"\n")
         ours.settimeout(timeout)
-        pid = int(answers.readline())
+        first = answers.readline()
+        assert first, "the process that forks has ended; what it said is above"
+        pid = int(first)
         try:
             code = int(answers.readline())
         except TimeoutError:
