@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from pathlib import Path
 from tidegate.errors import BusyError, DiskFullError, HostError, TidegateError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-#: the usual name of a new file is another user's, a symbolic link, or too long
-_NOT_TO_BE_HAD = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
+#: the usual name of a new file is another user's, too long, or no file's
+_NOT_TO_BE_HAD = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO}
 
 
 class _SyncCounter:
@@ -88,46 +89,65 @@ def read_all_at(fd: int, view: memoryview, offset: int) -> int:
 def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` so that a crash leaves the old file or the new one, never a mixture.
 
-    What a killed writer leaves, ``.new-NAME``, the next one of the same file takes over.
+    What a killed writer leaves, ``.new-NAME.part``, the next one of the same file takes over.
     """
     fd, temporary = _open_new(path)
     try:
         try:
-            os.fchmod(fd, mode)
             os.ftruncate(fd, 0)
+            os.fchmod(fd, mode | 0o200)
             write_all(fd, data)
             sync_fd(fd)
-            temporary.rename(path)  # under its lock: who waits for it finds another file, or none, and begins anew
+            temporary.rename(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                if os.path.samestat(os.fstat(fd), temporary.lstat()):
+                    temporary.unlink()
             raise
+        if not mode & 0o200:  # not before: nobody could take over what is left of it then
+            os.fchmod(fd, mode)
     finally:
         os.close(fd)
     sync_folder(path.parent)
 
 
 def _open_new(path: Path) -> tuple[int, Path]:
-    """The file that becomes `path`, open and locked by this process alone."""
-    temporary = path.with_name(f".new-{path.name}")
-    while True:
+    """The file that becomes `path`, open; of another name where another writer is at it, or it is not ours to take."""
+    temporary = path.with_name(f".new-{path.name}.part")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_HAD:
+            raise
+    else:
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno not in _NOT_TO_BE_HAD:
-                raise
-            fd, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-            return fd, Path(name)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(fd), temporary.lstat()):
+            if _take_over(fd, temporary):
                 return fd, temporary
-        except FileNotFoundError:
-            pass
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
+    fd, name = tempfile.mkstemp(prefix=".new-", suffix=".part", dir=path.parent)
+    return fd, Path(name)
+
+
+def _take_over(fd: int, path: Path) -> bool:
+    """Lock the file, if it is one of this user, under that name alone, at which nobody is."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: nobody takes anything over there
+        if not found.st_size:
+            path.unlink(missing_ok=True)
+        return False
+    try:
+        return os.path.samestat(found, path.lstat())
+    except FileNotFoundError:  # it has become what it was to be meanwhile
+        return False
 
 
 def map_file(path: Path) -> memoryview:
