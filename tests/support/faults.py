@@ -3,7 +3,6 @@
 A `Stage` is a command with all that went before it already done, so that a fault hits that command alone.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -106,7 +105,6 @@ def strike(sides: Sides, stage: str, fault: Fault) -> Answer:
     if fault.error is None:
         # A later call may be another thread's this time; the first is always somebody's.
         assert answer.code == -signal.SIGKILL or (answer.code == 0 and fault.when > 1), answer
-        wait_for_children()
     else:
         assert answer.is_ours, answer
         if answer.code:
@@ -114,16 +112,6 @@ def strike(sides: Sides, stage: str, fault: Fault) -> Answer:
             assert answer.code != 1, answer
     side.check()
     return answer
-
-
-def wait_for_children() -> None:
-    """strace dies with its tracee; nothing of ours is left running by then."""
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                return
-        except ChildProcessError:
-            return
 
 
 def go_on(sides: Sides, stage: str) -> None:

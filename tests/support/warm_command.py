@@ -8,6 +8,7 @@ installed command, with its own folder, environment, output and end. Calls that 
 
 import array
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -23,9 +24,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+LEFT_BEHIND = 999  # the code of a command that ended before a process that it started
 PACKAGES = ("tidegate", "tidegate_sender", "tidegate_receiver")
 #: variables that Python, the libraries under it or our own modules read when they are loaded
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OPENBLAS_", "TIDEGATE_NO_SYNC", "TESTS_START_COLD")
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "PATH", "TZ", "OPENBLAS_", "TIDEGATE_NO_SYNC")
 
 
 class Ended(NamedTuple):
@@ -38,8 +41,11 @@ class Ended(NamedTuple):
 
 def can_start_warm(environment: Mapping[str, str]) -> bool:
     """Whether `environment` has nothing of its own that only a fresh Python would take on."""
-    changed = {name for name in {*environment, *os.environ} if environment.get(name) != os.environ.get(name)}
-    return "TESTS_START_COLD" not in os.environ and not any(name.startswith(_READ_AT_START) for name in changed)
+    if "TESTS_START_COLD" in os.environ:
+        return False
+    theirs = _forking().environment
+    changed = {name for name in {*environment, *theirs} if environment.get(name) != theirs.get(name)}
+    return not any(name.startswith(_READ_AT_START) for name in changed)
 
 
 def run_warm(
@@ -73,6 +79,7 @@ class _Forking:
     """The process that forks, as its owner has it. It ends when its owner does."""
 
     def __init__(self) -> None:
+        self.environment = dict(os.environ)
         self._control, theirs = socket.socketpair()
         with theirs:
             # A Python of its own that starts as an installed command's does, not a fork of the tests' process.
@@ -90,6 +97,7 @@ class _Forking:
             self._control.sendmsg([b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
     def _end(self) -> None:
+        self._control.shutdown(socket.SHUT_RDWR)  # whatever else was forked holds a copy
         self._control.close()
         self._process.wait()
 
@@ -133,6 +141,7 @@ def _serve(control: socket.socket) -> list[str]:
 def _start(out: int, err: int, answer: int) -> list[str]:
     """Become the command of the request; its pid and its end are told by the process that this leaves behind."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with socket.socket(fileno=answer) as asked:
         with asked.makefile("r", encoding="utf-8") as lines:
             request = json.loads(lines.readline())
@@ -141,7 +150,8 @@ def _start(out: int, err: int, answer: int) -> list[str]:
             os.close(err)
             asked.sendall(f"{pid}\n".encode())
             _, status = os.waitpid(pid, 0)
-            asked.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            code = os.waitstatus_to_exitcode(status)
+            asked.sendall(f"{LEFT_BEHIND if _has_children() else code}\n".encode())
             os._exit(0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(out, 1)
@@ -152,6 +162,16 @@ def _start(out: int, err: int, answer: int) -> list[str]:
     os.environ.clear()
     os.environ.update(request["environment"])
     return list(request["arguments"])
+
+
+def _has_children() -> bool:
+    """Whether the command left a process behind: it is this one's child then."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
