@@ -73,6 +73,11 @@ class Memory:
     forks: tuple[Head, ...] = ()
 
     @property
+    def has_come(self) -> bool:
+        """Whether a cover ever brought a head."""
+        return any(not head.is_heard for head in self.heads)
+
+    @property
     def newest(self) -> Head | None:
         """The largest head that everything before it leads to."""
         return next((head for head in reversed(self.heads) if head.is_linked), None)
@@ -97,7 +102,7 @@ def judge(memory: Memory, riding: Riding, bundle: str, earlier: "Mapping[int, by
     """
     checkpoint = riding.checkpoint
     if checkpoint is None:
-        return Answer(Relation.UNLINKED if memory.heads else Relation.FIRST, memory)
+        return Answer(Relation.UNLINKED if memory.has_come else Relation.FIRST, memory)
     shown = shown_roots(riding, (head.size for head in memory.heads))
     head = Head(checkpoint.size, checkpoint.root.hex(), bundle, checkpoint.data.decode())
     against = _contradicted(memory, shown, earlier, head)
@@ -113,14 +118,16 @@ def judge(memory: Memory, riding: Riding, bundle: str, earlier: "Mapping[int, by
 def judge_heard(memory: Memory, checkpoint: Checkpoint, earlier: "Mapping[int, bytes]") -> Answer:
     """Hold the checkpoint of a heartbeat against the memory. It is a fork, or *unlinked*, for nothing is shown with it.
 
-    Only the last one is remembered: the next cover is held against it (W-11).
+    Only the last one is remembered: the next cover is held against it. After one that was a fork the others are known
+    until a person accepts a ledger (W-11).
     """
     head = Head(checkpoint.size, checkpoint.root.hex(), "", checkpoint.data.decode(), is_linked=False)
     against = _contradicted(memory, {head.size: head.root}, earlier, head)
     if against is not None:
+        if any(fork.is_heard for fork in memory.forks):
+            return Answer(Relation.FORK, memory, head, against, is_known=True)
         forks, is_known = _with_fork(memory, head)
-        after = memory if is_known else replace(memory, forks=forks)
-        return Answer(Relation.FORK, after, head, against, is_known=is_known)
+        return Answer(Relation.FORK, replace(memory, forks=forks), head, against, is_known=is_known)
     if head.size in earlier or any(known.size == head.size for known in memory.heads):
         return Answer(Relation.LINKED, memory, head, is_known=True)
     others = [known for known in memory.heads if not known.is_heard]
@@ -172,8 +179,8 @@ def _remember(memory: Memory, shown: dict[int, str], head: Head) -> Memory:
             known = heads.get(size, Head(size, root))
             heads[size] = replace(known, is_linked=True)
         heads[head.size] = replace(head, bundle=heads[head.size].bundle or head.bundle)
-    else:
-        heads.setdefault(head.size, head)
+    elif head.size not in heads or heads[head.size].is_heard:
+        heads[head.size] = head
     kept = sorted(heads.values(), key=lambda item: item.size)
     return replace(memory, heads=tuple(kept[-HEADS_MAX:]))
 

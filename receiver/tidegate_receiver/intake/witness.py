@@ -66,6 +66,11 @@ def earlier_roots(copy: "LogCopy", memory: Memory, checkpoint: Checkpoint | None
     newest = memory.newest
     if checkpoint is None or newest is None or checkpoint.size >= newest.size:
         return {}
+    return roots_here(copy, memory, checkpoint)
+
+
+def roots_here(copy: "LogCopy", memory: Memory, checkpoint: Checkpoint) -> dict[int, bytes]:
+    """The root that this side's own entries give at the checkpoint's size; none where they are not all here."""
     try:
         return copy.roots(memory.runs, (checkpoint.size,))
     except LedgerDamagedError:  # no reason to refuse anything; "ledger verify --side low" says what is damaged
@@ -85,11 +90,12 @@ def keep_evidence(workspace: "Workspace", chain: "Chain", answer: Answer, riding
     files = {"remembered": (against.note or unsigned).encode(), "received": head.note.encode()}
     if cover:
         files |= {"proofs": proofs.encode(), "cover": cover}
+    if (folder / ("cover" if cover else "received")).exists():
+        return
     try:
         make_folders(folder, mode=0o700)
         for name, data in files.items():
-            if not (folder / name).exists():
-                write_durably(folder / name, data, mode=0o400)
+            write_durably(folder / name, data, mode=0o400)
     except OSError as error:
         raise host_error(error, "keeping evidence") from None
 
@@ -131,7 +137,7 @@ class _Witnessing:
 
     def _entries(self, memory: Memory, answer: Answer) -> list[Entry]:
         is_fork = answer.relation is Relation.FORK
-        if (answer.is_known and not is_fork) or (answer.head is None and not memory.heads):
+        if (answer.is_known and not is_fork) or (answer.head is None and not memory.has_come):
             return []
         facts: dict[str, Any] = {"names": (), "detail": self._text(memory, answer)}
         if answer.head is not None:

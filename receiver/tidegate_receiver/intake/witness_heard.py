@@ -7,42 +7,64 @@ last one is remembered for the next cover to be held against. Rule W-11 of docs/
 from typing import TYPE_CHECKING
 
 from tidegate.bundle.cover import Piece, PieceType
-from tidegate.files import locked, make_folders
+from tidegate.files import host_error, locked, make_folders
+from tidegate.ledger.checkpoint import Checkpoint
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
-from tidegate.ledger.riding import read_riding
+from tidegate.ledger.riding import Riding, read_riding
 from tidegate.ledger.witness_folder import WITNESS_FOLDER, channel_keys, keep_memory, load_memory, log_copy
-from tidegate.ledger.witness_memory import Answer, Relation, judge_heard, put_memory
-from tidegate_receiver.intake.witness import LOCK_FILE, earlier_roots, keep_evidence
+from tidegate.ledger.witness_memory import Answer, Memory, Relation, judge_heard, put_memory
+from tidegate_receiver.intake.witness import LOCK_FILE, keep_evidence, roots_here
 
 if TYPE_CHECKING:
     from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
 
 
-def witness_heard(workspace: "Workspace", chain: "Chain", link: str, note: bytes) -> Relation | None:
-    """Hold the checkpoint of a heartbeat of `link` against what was seen; None for one that does not hold.
+def witness_heard(
+    workspace: "Workspace", chain: "Chain", link: str, note: bytes, *, may_search: bool = True
+) -> Relation | None:
+    """Hold the checkpoint of a heartbeat of `link` against what was seen.
 
-    A fork is an entry and evidence, once. Raises BusyError where another command takes in a ledger, HostError.
+    None for one that does not hold, and, where this side's own entries may not be searched (`may_search`: 2 s for a
+    million of them), for one that only they answer. A fork is an entry and evidence, once. Raises BusyError where
+    another command takes in a ledger, HostError.
     """
     riding = read_riding((Piece(PieceType.LEDGER_CHECKPOINT, note),), channel_keys(chain.newest))
-    if riding.checkpoint is None:
+    checkpoint = riding.checkpoint
+    if checkpoint is None:
         return None
     folder = workspace.root / WITNESS_FOLDER
-    make_folders(folder)
-    with locked(folder / LOCK_FILE, busy="another command takes in a ledger"):
-        memory = load_memory(workspace, chain.channel_id)
-        earlier = earlier_roots(log_copy(workspace, chain.channel_id), memory, riding.checkpoint)
-        answer = judge_heard(memory, riding.checkpoint, earlier)
-        if answer.memory == memory:
-            return answer.relation
-        if answer.relation is Relation.FORK:
-            keep_evidence(workspace, chain, answer, riding)
-        with workspace.state.transaction() as tx:
-            put_memory(tx, chain.channel_id, answer.memory)
-            if answer.relation is Relation.FORK:
-                tx.queue(_alarm(chain, link, answer))
-        keep_memory(workspace, chain.channel_id, answer.memory)
+    try:
+        make_folders(folder)
+        with locked(folder / LOCK_FILE, busy="another command takes in a ledger"):
+            memory = load_memory(workspace, chain.channel_id)
+            earlier: dict[int, bytes] = {}
+            if _is_answered_by_entries(memory, checkpoint):
+                if not may_search:
+                    return None
+                earlier = roots_here(log_copy(workspace, chain.channel_id), memory, checkpoint)
+            answer = judge_heard(memory, checkpoint, earlier)
+            if answer.memory != memory:
+                _remember(workspace, chain, link, riding, answer)
+    except OSError as error:
+        raise host_error(error, f"witnessing in {folder}") from None
     return answer.relation
+
+
+def _is_answered_by_entries(memory: Memory, checkpoint: Checkpoint) -> bool:
+    if any(head.size == checkpoint.size for head in memory.heads):
+        return False
+    return any(run.first <= checkpoint.size <= run.end for run in memory.runs)
+
+
+def _remember(workspace: "Workspace", chain: "Chain", link: str, riding: Riding, answer: Answer) -> None:
+    if answer.relation is Relation.FORK:
+        keep_evidence(workspace, chain, answer, riding)
+    with workspace.state.transaction() as tx:
+        put_memory(tx, chain.channel_id, answer.memory)
+        if answer.relation is Relation.FORK:
+            tx.queue(_alarm(chain, link, answer))
+    keep_memory(workspace, chain.channel_id, answer.memory)
 
 
 def _alarm(chain: "Chain", link: str, answer: Answer) -> Entry:

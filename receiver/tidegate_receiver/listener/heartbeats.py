@@ -29,6 +29,8 @@ from tidegate_receiver.listener.speakers import Remembered, Speakers
 
 MISSED_MAX = 3
 LINKS_MAX = 64
+WITNESS_AGAIN_SECONDS = 3600.0  # a person may have accepted another ledger meanwhile
+SEARCH_AGAIN_SECONDS = 600.0  # nothing is received while a long ledger is searched
 
 
 @dataclass(slots=True)
@@ -45,6 +47,15 @@ class _Link:
         return bool(self.facts["alive"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Witnessed:
+    """The last checkpoint of a channel that was held against what was seen; times are monotonic."""
+
+    checkpoint: str
+    at: float
+    searched: float
+
+
 class Heartbeats:
     """All links that were heard at the address of `status`."""
 
@@ -54,7 +65,7 @@ class Heartbeats:
         self.status = status
         self._links: dict[tuple[str, str], _Link] = {}
         self._seen: Remembered[bytes] = Remembered(256)
-        self._witnessed: dict[str, str] = {}  # the last checkpoint of each channel
+        self._witnessed: dict[str, _Witnessed] = {}
         self._remember()
 
     def _remember(self) -> None:
@@ -121,14 +132,22 @@ class Heartbeats:
         self._witness(chain, beat)
 
     def _witness(self, chain: Chain, beat: Heartbeat) -> None:
-        """Hold the checkpoint against what was seen of the low side's ledger, once."""
-        if beat.checkpoint is None or self._witnessed.get(chain.channel_id) == beat.checkpoint:
+        """Hold the checkpoint against what was seen of the low side's ledger, once, and again after a while."""
+        now = time.monotonic()
+        before = self._witnessed.get(chain.channel_id)
+        if beat.checkpoint is None:
             return
+        if before is not None and before.checkpoint == beat.checkpoint and now - before.at < WITNESS_AGAIN_SECONDS:
+            return
+        may_search = before is None or now - before.searched >= SEARCH_AGAIN_SECONDS
         try:
-            relation = witness_heard(self.workspace, chain, beat.link, beat.checkpoint.encode())
-        except TidegateError:  # a ledger is being taken in, or this host cannot write: the next one is tried again
+            relation = witness_heard(self.workspace, chain, beat.link, beat.checkpoint.encode(), may_search=may_search)
+        except TidegateError:  # a ledger is being taken in, or this host cannot write: the next one is tried
             return
-        self._witnessed[chain.channel_id] = beat.checkpoint
+        if relation is None:
+            return
+        searched = now if may_search or before is None else before.searched
+        self._witnessed[chain.channel_id] = _Witnessed(beat.checkpoint, now, searched)
         if relation is Relation.FORK:
             with contextlib.suppress(TidegateError):
                 self.workspace.recorder.drain()

@@ -8,7 +8,7 @@ from ledgers import slow_root
 from receiver_world import HighSide, LowSide, SignedBundle, signer
 
 from tidegate.bundle.cover import Piece, PieceType
-from tidegate.errors import LedgerForkError, NotReleasedError
+from tidegate.errors import HostError, LedgerForkError, NotReleasedError
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey, open_checkpoint, sign_checkpoint
 from tidegate.ledger.log_copy import verify_copy
 from tidegate.ledger.merkle import leaf_hash, subtree_root
@@ -287,7 +287,9 @@ def test_a_state_that_was_made_anew_still_knows_what_was_seen(world: World) -> N
 
 def hear(world: World, checkpoint: Checkpoint) -> Relation | None:
     workspace = world.high.workspace()
-    return witness_heard(workspace, world.low.chain, "north", checkpoint.data)
+    relation = witness_heard(workspace, world.low.chain, "north", checkpoint.data)
+    workspace.recorder.drain()
+    return relation
 
 
 def test_a_heartbeat_before_any_bundle_is_no_beginning(world: World) -> None:
@@ -318,8 +320,6 @@ def test_a_heartbeat_that_tells_another_story_is_one_alarm_with_evidence(world: 
     world.carry(story.pieces(5))
     for _ in range(2):
         assert hear(world, other.checkpoint(size)) is Relation.FORK
-    workspace = world.high.workspace()
-    workspace.recorder.drain()
     assert world.alarms() == ["ledger-fork"]
     (folder,) = (world.high.root / "evidence").iterdir()
     key = NoteKey("plant/low", world.low.keys["ledger"].public)
@@ -343,3 +343,50 @@ def test_a_checkpoint_of_another_key_says_nothing(world: World) -> None:
     assert hear(world, forged) is None
     assert world.alarms() == []
     assert len(world.memory().heads) == 1
+
+
+def test_a_sender_of_many_stories_is_one_alarm(world: World) -> None:
+    world.carry(Story(world.low).pieces(5))
+    for number in range(20):
+        assert hear(world, Story(world.low, turn=2, word=f"story {number}").checkpoint(4)) is Relation.FORK
+    assert world.alarms() == ["ledger-fork"]
+    assert len(world.memory().forks) == 1
+
+
+def test_what_a_cover_said_again_after_a_heartbeat_is_not_forgotten_with_it(world: World) -> None:
+    story, other = Story(world.low), Story(world.low, turn=8, word="other")
+    world.carry(story.pieces(5))
+    hear(world, story.checkpoint(9))
+    assert world.carry(story.pieces(9, first=7)).ledger == "unlinked"
+    hear(world, story.checkpoint(12))
+    assert hear(world, other.checkpoint(9)) is Relation.FORK
+
+
+def test_entries_of_a_cover_that_is_not_linked_up_answer_too(world: World) -> None:
+    story = Story(world.low)
+    world.carry(story.pieces(5))
+    world.carry(story.pieces(20, first=10))
+    assert hear(world, Story(world.low, turn=12, word="other").checkpoint(15)) is Relation.FORK
+    assert hear(world, story.checkpoint(15)) is Relation.LINKED
+
+
+def test_own_entries_are_not_searched_where_that_would_take_too_long(world: World) -> None:
+    world.carry(Story(world.low).pieces(5))
+    workspace, other = world.high.workspace(), Story(world.low, turn=2, word="other")
+    note = other.checkpoint(4).data
+    assert witness_heard(workspace, world.low.chain, "north", note, may_search=False) is None
+    assert witness_heard(workspace, world.low.chain, "north", other.checkpoint(5).data, may_search=False) is (
+        Relation.FORK  # no search: a head of that size is remembered
+    )
+
+
+def test_a_cover_without_a_ledger_is_no_alarm_where_only_a_heartbeat_spoke_of_one(world: World) -> None:
+    hear(world, Story(world.low).checkpoint(8))
+    assert world.carry(()).ledger != "unlinked"
+    assert world.alarms() == []
+
+
+def test_a_lock_that_cannot_be_opened_is_an_error_of_ours(world: World) -> None:
+    (world.high.root / "witness" / ".lock").mkdir(parents=True)
+    with pytest.raises(HostError):
+        hear(world, Story(world.low).checkpoint(8))
