@@ -107,8 +107,9 @@ def judge(memory: Memory, riding: Riding, bundle: str, earlier: "Mapping[int, by
     head = Head(checkpoint.size, checkpoint.root.hex(), bundle, checkpoint.data.decode())
     against = _contradicted(memory, shown, earlier, head)
     if against is not None:
-        forks, is_known = _with_fork(memory, head)
-        return Answer(Relation.FORK, replace(memory, forks=forks), head, against, is_known=is_known)
+        forks = tuple(item for item in memory.forks if (item.size, item.root) != (head.size, head.root))
+        after = replace(memory, forks=(*forks, replace(head, is_linked=False))[-FORKS_MAX:])
+        return Answer(Relation.FORK, after, head, against, is_known=len(forks) < len(memory.forks))
     relation = _relation(memory, shown, earlier, head)
     is_known = any((item.size, item.root, item.is_linked) == (head.size, head.root, True) for item in memory.heads)
     after = _remember(memory, shown, replace(head, is_linked=relation is not Relation.UNLINKED))
@@ -124,21 +125,14 @@ def judge_heard(memory: Memory, checkpoint: Checkpoint, earlier: "Mapping[int, b
     head = Head(checkpoint.size, checkpoint.root.hex(), "", checkpoint.data.decode(), is_linked=False)
     against = _contradicted(memory, {head.size: head.root}, earlier, head)
     if against is not None:
-        if any(fork.is_heard for fork in memory.forks):
+        if any(fork.is_heard or (fork.size, fork.root) == (head.size, head.root) for fork in memory.forks):
             return Answer(Relation.FORK, memory, head, against, is_known=True)
-        forks, is_known = _with_fork(memory, head)
-        return Answer(Relation.FORK, replace(memory, forks=forks), head, against, is_known=is_known)
+        return Answer(Relation.FORK, replace(memory, forks=(*memory.forks, head)[-FORKS_MAX:]), head, against)
     if head.size in earlier or any(known.size == head.size for known in memory.heads):
         return Answer(Relation.LINKED, memory, head, is_known=True)
     others = [known for known in memory.heads if not known.is_heard]
     kept = sorted((*others, head), key=lambda item: item.size)
     return Answer(Relation.UNLINKED, replace(memory, heads=tuple(kept[-HEADS_MAX:])), head)
-
-
-def _with_fork(memory: Memory, head: Head) -> tuple[tuple[Head, ...], bool]:
-    """The forks with `head` as the newest, and whether it was among them."""
-    others = tuple(item for item in memory.forks if (item.size, item.root) != (head.size, head.root))
-    return (*others, replace(head, is_linked=False))[-FORKS_MAX:], len(others) < len(memory.forks)
 
 
 def shown_roots(riding: Riding, sizes: "Iterable[int]") -> dict[int, str]:

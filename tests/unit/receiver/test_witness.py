@@ -353,6 +353,16 @@ def test_a_sender_of_many_stories_is_one_alarm(world: World) -> None:
     assert len(world.memory().forks) == 1
 
 
+def test_a_heartbeat_of_a_fork_that_a_cover_brought_is_no_second_alarm(world: World) -> None:
+    world.carry(Story(world.low).pieces(5))
+    other = Story(world.low, turn=2, word="other")
+    world.carry(other.pieces(5))
+    before = world.memory()
+    assert hear(world, other.checkpoint(5)) is Relation.FORK
+    assert world.alarms() == ["ledger-fork"]
+    assert world.memory() == before  # the fork keeps the name of its bundle
+
+
 def test_what_a_cover_said_again_after_a_heartbeat_is_not_forgotten_with_it(world: World) -> None:
     story, other = Story(world.low), Story(world.low, turn=8, word="other")
     world.carry(story.pieces(5))
