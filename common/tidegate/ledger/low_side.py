@@ -10,7 +10,7 @@ from tidegate.bundle.cover import parse_cover
 from tidegate.bundle.header import COVER_MAX_BYTES
 from tidegate.bundle.papers import COVER_FILE, PAPERS_FOLDER
 from tidegate.errors import ChannelUnknownError, FormatError, LedgerDamagedError, SignatureError, UsageError
-from tidegate.files import host_error, locked, make_folders, read_given
+from tidegate.files import host_error, read_given
 from tidegate.ledger.bundle_facts import bundle_facts
 from tidegate.ledger.checkpoint import open_checkpoint
 from tidegate.ledger.entries import Event, Outcome, RecordedEntry, entry, read_entry
@@ -19,11 +19,11 @@ from tidegate.ledger.log_copy import CopyReport, verify_copy
 from tidegate.ledger.riding import read_riding
 from tidegate.ledger.witness_folder import (
     FORK_KEY,
-    WITNESS_FOLDER,
     channel_keys,
     keep_memory,
     load_memory,
     log_copy,
+    taking_in,
 )
 from tidegate.ledger.witness_memory import Head, Memory, put_memory
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from tidegate.trust.root import Chain
     from tidegate.workspace import Workspace
 
-LOCK_FILE = ".lock"
-LOCK_WAIT_SECONDS = 10.0
 _CHECKPOINT_MAX_BYTES = 64 * 1024
 
 
@@ -92,10 +90,7 @@ def accept_fork(workspace: "Workspace", row: "BundleRow", reason: str) -> None:
     if FORK_KEY not in row.detail:
         raise UsageError(f"bundle {row.name}: does not wait because of a ledger")
     chain = choose_chain(workspace, row.channel_id)
-    folder = workspace.root / WITNESS_FOLDER
-    make_folders(folder)
-    busy = "another command takes in a ledger"
-    with locked(folder / LOCK_FILE, busy=busy, wait_seconds=LOCK_WAIT_SECONDS):
+    with taking_in(workspace):
         memory = load_memory(workspace, chain.channel_id)
         after = _other_story(workspace, chain, row, memory)
         from tidegate.state.bundles import put_bundle

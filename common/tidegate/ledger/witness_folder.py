@@ -6,12 +6,13 @@ witness/<channel id>/cosigned           the newest head of the own ledger that t
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.clock import format_time
 from tidegate.errors import FormatError, SignatureError, StateError
-from tidegate.files import host_error, make_folders, write_durably
+from tidegate.files import host_error, locked, make_folders, write_durably
 from tidegate.ledger.checkpoint import NoteKey
 from tidegate.ledger.cosignature import open_cosigned
 from tidegate.ledger.log_copy import LogCopy
@@ -22,12 +23,28 @@ if TYPE_CHECKING:
     from tidegate.workspace import Workspace
 
 WITNESS_FOLDER = "witness"
+LOCK_FILE = ".lock"
+LOCK_WAIT_SECONDS = 10.0
 COSIGNED_FILE = "cosigned"
 MEMORY_FILE = "memory"
 MEMORY_MAX_BYTES = 1 << 20
 COSIGNED_MAX_BYTES = 4096
 #: in a bundle's row, until a person accepts it: what the low side's ledger contradicts
 FORK_KEY = "ledger_fork"
+
+
+@contextlib.contextmanager
+def taking_in(workspace: "Workspace", *, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    """Be the only one that changes what is remembered. Raises BusyError, and HostError where it cannot be locked."""
+    folder = workspace.root / WITNESS_FOLDER
+    busy = "another command takes in a ledger"
+    with contextlib.ExitStack() as stack:
+        try:
+            make_folders(folder)
+            stack.enter_context(locked(folder / LOCK_FILE, busy=busy, wait_seconds=wait_seconds))
+        except OSError as error:
+            raise host_error(error, f"locking {folder}") from None
+        yield
 
 
 def log_copy(workspace: "Workspace", channel_id: str) -> LogCopy:

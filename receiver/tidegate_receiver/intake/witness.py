@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 from tidegate.bundle.cover import parse_cover
 from tidegate.clock import format_time
 from tidegate.errors import FormatError, LedgerDamagedError, LedgerForkError, SignatureError
-from tidegate.files import host_error, locked, make_folders, write_durably
+from tidegate.files import host_error, make_folders, write_durably
 from tidegate.ledger.checkpoint import Checkpoint, NoteKey, read_unverified
 from tidegate.ledger.cosignature import OwnHead, judge_own, open_cosigned
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.ledger.log import Log
 from tidegate.ledger.riding import Riding, read_riding
 from tidegate.ledger.witness_folder import (
-    WITNESS_FOLDER,
     channel_keys,
     cosigned_path,
     keep_memory,
     load_memory,
     log_copy,
     site_keys,
+    taking_in,
 )
 from tidegate.ledger.witness_memory import Answer, Memory, Relation, judge, put_memory
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from tidegate_receiver.intake.records import Subject
 
 EVIDENCE_FOLDER = "evidence"
-LOCK_FILE = ".lock"
-LOCK_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,7 @@ class Witnessed:
 
 def witness_cover(workspace: "Workspace", chain: "Chain", subject: "Subject", cover: bytes) -> Witnessed:
     """Hold a cover's ledger against what was seen, remember it, and record it. Raises HostError, LedgerDamagedError."""
-    folder = workspace.root / WITNESS_FOLDER
-    make_folders(folder)
-    busy = "another command takes in a ledger"
-    with locked(folder / LOCK_FILE, busy=busy, wait_seconds=LOCK_WAIT_SECONDS):
+    with taking_in(workspace):
         return _Witnessing(workspace, chain, subject, cover).run()
 
 

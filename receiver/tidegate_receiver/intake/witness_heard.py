@@ -7,13 +7,12 @@ last one is remembered for the next cover to be held against. Rule W-11 of docs/
 from typing import TYPE_CHECKING
 
 from tidegate.bundle.cover import Piece, PieceType
-from tidegate.files import host_error, locked, make_folders
 from tidegate.ledger.checkpoint import Checkpoint
 from tidegate.ledger.entries import Entry, Event, Outcome, entry
 from tidegate.ledger.riding import Riding, read_riding
-from tidegate.ledger.witness_folder import WITNESS_FOLDER, channel_keys, keep_memory, load_memory, log_copy
+from tidegate.ledger.witness_folder import channel_keys, keep_memory, load_memory, log_copy, taking_in
 from tidegate.ledger.witness_memory import Answer, Memory, Relation, judge_heard, put_memory
-from tidegate_receiver.intake.witness import LOCK_FILE, keep_evidence, roots_here
+from tidegate_receiver.intake.witness import keep_evidence, roots_here
 
 if TYPE_CHECKING:
     from tidegate.trust.root import Chain
@@ -33,21 +32,16 @@ def witness_heard(
     checkpoint = riding.checkpoint
     if checkpoint is None:
         return None
-    folder = workspace.root / WITNESS_FOLDER
-    try:
-        make_folders(folder)
-        with locked(folder / LOCK_FILE, busy="another command takes in a ledger"):
-            memory = load_memory(workspace, chain.channel_id)
-            earlier: dict[int, bytes] = {}
-            if _is_answered_by_entries(memory, checkpoint):
-                if not may_search:
-                    return None
-                earlier = roots_here(log_copy(workspace, chain.channel_id), memory, checkpoint)
-            answer = judge_heard(memory, checkpoint, earlier)
-            if answer.memory != memory:
-                _remember(workspace, chain, link, riding, answer)
-    except OSError as error:
-        raise host_error(error, f"witnessing in {folder}") from None
+    with taking_in(workspace, wait_seconds=0.0):
+        memory = load_memory(workspace, chain.channel_id)
+        earlier: dict[int, bytes] = {}
+        if _is_answered_by_entries(memory, checkpoint):
+            if not may_search:
+                return None
+            earlier = roots_here(log_copy(workspace, chain.channel_id), memory, checkpoint)
+        answer = judge_heard(memory, checkpoint, earlier)
+        if answer.memory != memory:
+            _remember(workspace, chain, link, riding, answer)
     return answer.relation
 
 
