@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import strace
+from faults import needs_strace, strace
 from ledgers import open_desk
 
 from tidegate.ledger.listing import list_recorded
@@ -21,12 +21,6 @@ from tidegate.ledger.verify import OutsideCheckpoint, verify_ledger
 from tidegate.state.outbox import count_waiting
 
 WORKER = Path(__file__).parents[1] / "support" / "ledger_worker.py"
-STRACE = shutil.which("strace")
-TRACES = STRACE is not None and subprocess.run([STRACE, "-o", "/dev/null", "true"], check=False).returncode == 0
-needs_strace = pytest.mark.skipif(
-    not TRACES, reason="needs strace (Debian: apt-get install strace), and a host that lets it trace"
-)
-
 #: the system calls that a drain changes something with
 CALLS = ("fsync", "fdatasync", "rename", "mkdir", "unlink", "pwrite64", "write")
 BEFORE = 254  # entries before the worker starts: its own cross the border of a tile
@@ -109,6 +103,7 @@ def run_injected(prepared: Path, folder: Path, call: str, fault: str, when: int)
 @pytest.fixture(scope="module")
 def call_counts(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """How often a worker that nothing happens to makes each call."""
+    needs_strace()
     folder = tmp_path_factory.mktemp("counts")
     root = Path(shutil.copytree(prepared, folder / "count"))
     log = folder / "strace.log"
@@ -125,7 +120,7 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-@needs_strace
+@pytest.mark.system
 @pytest.mark.parametrize("call", CALLS)
 def test_sigkill_at_any_system_call_leaves_the_old_log_or_the_new_one(
     prepared: Path, tmp_path: Path, call_counts: dict[str, int], call: str
@@ -140,7 +135,7 @@ def test_sigkill_at_any_system_call_leaves_the_old_log_or_the_new_one(
         shutil.rmtree(root)
 
 
-@needs_strace
+@pytest.mark.system
 @pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC"])
 @pytest.mark.parametrize("call", CALLS[:-1])  # write is the worker's own voice, too
 def test_an_error_at_any_system_call_is_ours_and_loses_nothing(

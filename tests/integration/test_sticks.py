@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from failing_disk import mounted, pull
-from faults import strace
+from faults import needs_strace, strace
 from receiver_world import records
 from two_sides import Sides, files_of
 
@@ -59,7 +59,7 @@ def unmount(point: Path) -> None:
 
 def make_image(path: Path, kind: str) -> Path:
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("loop devices need root")
+        pytest.skip("loop devices need root, and a host that has /dev/loop-control")
     with path.open("wb") as file:
         file.truncate(48 * MIB)
     if kind == "ext4":
@@ -212,7 +212,7 @@ def test_a_stick_that_dies_while_its_speed_is_measured_is_lost_before_anything_w
 
 
 def test_a_send_that_is_killed_while_speed_is_measured_leaves_no_file(sides: Sides) -> None:
-    needs("strace", package="strace")
+    needs_strace()
     bundle = sides.pack()
     killed = strace("trace=fsync", "inject=fsync:signal=SIGKILL:when=1")
     for _ in range(2):

@@ -53,7 +53,10 @@ def test_where_the_usual_name_is_not_to_be_had_another_one_is_taken(tmp_path: Pa
 
 def test_a_file_that_nobody_may_write_to_is_replaced_and_what_is_left_of_one_is_taken_over(tmp_path: Path) -> None:
     for _ in range(2):
+        (tmp_path / ".new-evidence.part").write_bytes(b"left of one")
         write_durably(tmp_path / "evidence", b"kept", mode=0o400)
+    assert names_in(tmp_path) == ["evidence"]
+    assert (tmp_path / "evidence").read_bytes() == b"kept"
     assert (tmp_path / "evidence").stat().st_mode & 0o777 == 0o400
 
 
