@@ -78,15 +78,15 @@ def keep_evidence(workspace: "Workspace", chain: "Chain", answer: Answer, riding
     assert head is not None and against is not None, "a fork has two sides"
     name = f"ledger-{chain.channel_id[:4]}-{head.size}-{head.root[:16]}"
     folder = workspace.root / EVIDENCE_FOLDER / name
-    shown = [f"{proof.size} {b64encode(proof.root).decode()}" for proof in riding.proofs]
-    paths = [" ".join(b64encode(node).decode() for node in proof.path) for proof in riding.proofs]
-    proofs = "".join(f"{first}\n{path}\n" for first, path in zip(shown, paths, strict=True))
+    if (folder / ("cover" if cover else "received")).exists():
+        return
     unsigned = f"{chain.newest.name}/low\n{against.size}\n{against.root}\n(shown by a proof, not signed)\n"
     files = {"remembered": (against.note or unsigned).encode(), "received": head.note.encode()}
     if cover:
+        shown = [f"{proof.size} {b64encode(proof.root).decode()}" for proof in riding.proofs]
+        paths = [" ".join(b64encode(node).decode() for node in proof.path) for proof in riding.proofs]
+        proofs = "".join(f"{first}\n{path}\n" for first, path in zip(shown, paths, strict=True))
         files |= {"proofs": proofs.encode(), "cover": cover}
-    if (folder / ("cover" if cover else "received")).exists():
-        return
     try:
         make_folders(folder, mode=0o700)
         for name, data in files.items():
