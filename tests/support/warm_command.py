@@ -6,7 +6,6 @@ installed command, with its own folder, environment, output and end. Calls that 
 (`can_start_warm`) start a Python of their own, and with TESTS_START_COLD=1 all do.
 """
 
-import array
 import atexit
 import ctypes
 import gc
@@ -92,9 +91,9 @@ class _Forking:
         atexit.register(self._end)
         self.lock = threading.Lock()
 
-    def ask(self, fds: Sequence[int]) -> None:
+    def ask(self, fds: list[int]) -> None:
         with self.lock:
-            self._control.sendmsg([b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+            socket.send_fds(self._control, [b"1"], fds)
 
     def _end(self) -> None:
         self._control.shutdown(socket.SHUT_RDWR)  # whatever else was forked holds a copy
